@@ -1,0 +1,44 @@
+//! The fixed front of every continuation.
+//!
+//! ```text
+//! offset  field
+//!  0      next             the logical caller's continuation, or null
+//!  8      resume           resume stub: how to enter the code that goes on
+//! 16      resume_address   native address in optimized code, or null: go on in tier-0
+//! 24      site             static description of the suspension point
+//! 32      flags            size class, kind
+//! 36      counter          the patchpoint counter, carried across the suspension
+//! 40      context          task-local context captured at suspension
+//! 48..    image            the live slots, 8 bytes each
+//! ```
+
+use std::num::NonZeroUsize;
+
+/// The fixed front of every continuation.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Header {
+    /// The logical caller's continuation, or null. On a free list: the next free block.
+    pub next: *mut Header,
+    /// Machine code that makes the frame again and goes on. Null for a host leaf.
+    pub resume: usize,
+    /// Native address in optimized code, or `None`: go on in tier-0.
+    pub resume_address: Option<NonZeroUsize>,
+    /// Static description: of a suspension point for a guest frame, of a type for a host leaf.
+    pub site: *const (),
+    /// Size class in the low byte, then the `FLAG_` bits.
+    pub flags: u32,
+    /// The patchpoint counter of a tier-0 frame.
+    pub counter: u32,
+    /// Task-local context captured at suspension.
+    pub context: *mut (),
+}
+
+/// Bytes of the header; the image begins there.
+pub const HEADER_SIZE: usize = size_of::<Header>();
+
+/// In `flags`: a host leaf, not a guest frame.
+pub const FLAG_HOST_LEAF: u32 = 1 << 8;
+
+/// In `flags`: tell the runtime of each resumption (tier-up by resumption count).
+pub const FLAG_COUNT_RESUMES: u32 = 1 << 9;

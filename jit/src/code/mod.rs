@@ -1,0 +1,3 @@
+//! Code being written, published and found again.
+
+pub mod draft;

@@ -1,0 +1,5 @@
+//! Calling convention and frame layouts.
+
+pub mod abi;
+
+pub mod layout;

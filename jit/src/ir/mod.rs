@@ -1,0 +1,3 @@
+//! SSA with block parameters, between Wasm and machine instructions.
+
+pub mod value;

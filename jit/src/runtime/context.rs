@@ -1,0 +1,197 @@
+//! The context: what machine code finds behind its pinned register.
+//!
+//! One [`VmContext`] per instance; `regs::CONTEXT` points at it whenever guest code runs. Machine code uses the fields by
+//! their offsets ([`offsets`]); the module's own globals and imports follow the struct, where [`VmLayout`] says.
+
+use midair_continuation::{Header, recycle::FreeLists};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+
+/// What machine code finds behind its pinned register.
+#[repr(C)]
+#[derive(Debug)]
+pub struct VmContext {
+    /// The checkpoint word: not zero when loop headers and function entries must call [`Helpers::checkpoint`].
+    pub checkpoint: AtomicU32,
+    /// Calls of helpers by machine code, counted by the helpers themselves.
+    pub helper_calls: u32,
+    /// The stack pointer must not fall below this; set for the thread at `enter`.
+    pub stack_limit: usize,
+    /// Linear memory.
+    pub memory_base: *mut u8,
+    /// Its length in bytes.
+    pub memory_len: u64,
+    /// One [`FuncEntry`] per function of the module.
+    pub entries: *const FuncEntry,
+    /// The helper table.
+    pub helpers: *const Helpers,
+    /// The transfer area: arguments and results beyond the registers.
+    pub transfer: *mut u64,
+    /// First continuation (the leaf) of the chain that is being built or resumed.
+    pub chain_head: *mut Header,
+    /// Last continuation of that chain: the next frame links itself behind it.
+    pub chain_tail: *mut Header,
+    /// Result registers (two integers, two floats), kept here while no guest frame runs.
+    pub results: [u64; 4],
+    /// Recycled continuations by size class.
+    pub free_lists: FreeLists,
+    /// The embedder's side: never touched by machine code.
+    pub host: *mut (),
+}
+
+/// A function as machine code calls it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct FuncEntry {
+    /// Where to call: compiled code, or a stub that compiles. Stored with Release, loaded with Acquire.
+    pub code: AtomicUsize,
+    /// Counts calls of tier-0 code down.
+    pub call_counter: AtomicU32,
+    /// Counts resumptions of tier-0 and OSR code down.
+    pub resume_counter: AtomicU32,
+}
+
+/// An imported function as machine code calls it: `mov r10, [environment]; call [code]`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ImportEntry {
+    /// Where to call.
+    pub code: usize,
+    /// Passed in `r10`.
+    pub environment: usize,
+}
+
+/// Functions that machine code calls by the C convention, at an aligned stack. All registers but the three pinned ones
+/// count as lost.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Helpers {
+    /// `(context, code, wasm offset, frame register, address behind this call)`: records a trap with its backtrace. The
+    /// caller then returns `EXIT_TRAPPED`.
+    pub trap: unsafe extern "C" fn(*mut VmContext, u32, u32, usize, usize),
+    /// `(context, frame register, patchpoint state, address behind the patchpoint) -> where to jump`.
+    pub patchpoint_hit: unsafe extern "C" fn(*mut VmContext, usize, usize, usize) -> usize,
+    /// `(context) -> exit word`: the checkpoint word was set. `EXIT_RETURNED`: go on; `EXIT_SUSPENDED`: a leaf is in the
+    /// chain, suspend; `EXIT_TRAPPED`: leave.
+    pub checkpoint: unsafe extern "C" fn(*mut VmContext) -> u32,
+    /// `(context, pages) -> old length or -1`.
+    pub memory_grow: unsafe extern "C" fn(*mut VmContext, u32) -> u32,
+    /// `(context, image words) -> block`: a fresh continuation, flags set; its free list was empty, or it has none.
+    pub allocate: unsafe extern "C" fn(*mut VmContext, u32) -> *mut Header,
+    /// `(context, block, image words)`: returns a block that has no free list.
+    pub release: unsafe extern "C" fn(*mut VmContext, *mut Header, u32),
+    /// `(context, function)`: its call counter ran out.
+    pub call_count: unsafe extern "C" fn(*mut VmContext, u32),
+    /// `(context, function) -> address`: compile it, it is called for the first time; 0 if it cannot be (a trap is
+    /// recorded).
+    pub compile: unsafe extern "C" fn(*mut VmContext, u32) -> usize,
+    /// `(registers, site address)`: the resume path of `Resumption::Patchpoint`.
+    pub patchpoint_resume: unsafe extern "C" fn(),
+}
+
+/// Offsets machine code uses.
+pub mod offsets {
+    use super::{FuncEntry, Helpers, ImportEntry, VmContext};
+    use midair_continuation::Header;
+    use std::mem::offset_of;
+
+    macro_rules! offsets {
+        ($($(#[$doc:meta])* $name:ident = $ty:ty, $($field:tt).+;)*) => {
+            $($(#[$doc])* pub const $name: i32 = offset_of!($ty, $($field).+) as i32;)*
+        };
+    }
+
+    offsets! {
+        /// In [`VmContext`].
+        CHECKPOINT = VmContext, checkpoint;
+        /// In [`VmContext`].
+        STACK_LIMIT = VmContext, stack_limit;
+        /// In [`VmContext`].
+        MEMORY_BASE = VmContext, memory_base;
+        /// In [`VmContext`].
+        MEMORY_LEN = VmContext, memory_len;
+        /// In [`VmContext`].
+        ENTRIES = VmContext, entries;
+        /// In [`VmContext`].
+        HELPERS = VmContext, helpers;
+        /// In [`VmContext`].
+        TRANSFER = VmContext, transfer;
+        /// In [`VmContext`].
+        CHAIN_HEAD = VmContext, chain_head;
+        /// In [`VmContext`].
+        CHAIN_TAIL = VmContext, chain_tail;
+        /// In [`VmContext`]: int 0, int 1, float 0, float 1.
+        RESULTS = VmContext, results;
+        /// In [`VmContext`]: one list head per size class.
+        FREE_LISTS = VmContext, free_lists;
+        /// In [`FuncEntry`].
+        ENTRY_CODE = FuncEntry, code;
+        /// In [`FuncEntry`].
+        ENTRY_CALL_COUNTER = FuncEntry, call_counter;
+        /// In [`ImportEntry`].
+        IMPORT_CODE = ImportEntry, code;
+        /// In [`ImportEntry`].
+        IMPORT_ENVIRONMENT = ImportEntry, environment;
+        /// In [`Helpers`].
+        HELPER_TRAP = Helpers, trap;
+        /// In [`Helpers`].
+        HELPER_PATCHPOINT_HIT = Helpers, patchpoint_hit;
+        /// In [`Helpers`].
+        HELPER_CHECKPOINT = Helpers, checkpoint;
+        /// In [`Helpers`].
+        HELPER_MEMORY_GROW = Helpers, memory_grow;
+        /// In [`Helpers`].
+        HELPER_ALLOCATE = Helpers, allocate;
+        /// In [`Helpers`].
+        HELPER_RELEASE = Helpers, release;
+        /// In [`Helpers`].
+        HELPER_CALL_COUNT = Helpers, call_count;
+        /// In [`Helpers`].
+        HELPER_COMPILE = Helpers, compile;
+        /// In [`Helpers`].
+        HELPER_PATCHPOINT_RESUME = Helpers, patchpoint_resume;
+        /// In [`Header`].
+        NEXT = Header, next;
+        /// In [`Header`].
+        RESUME = Header, resume;
+        /// In [`Header`].
+        RESUME_ADDRESS = Header, resume_address;
+        /// In [`Header`].
+        SITE = Header, site;
+        /// In [`Header`].
+        FLAGS = Header, flags;
+        /// In [`Header`].
+        COUNTER = Header, counter;
+        /// In [`Header`].
+        TASK_CONTEXT = Header, context;
+    }
+
+    /// Bytes per [`FuncEntry`].
+    pub const ENTRY_SIZE: i32 = size_of::<FuncEntry>() as i32;
+}
+
+/// Where a module's globals and imports lie behind [`VmContext`], in bytes from the context register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmLayout {
+    /// One per global.
+    pub globals: Box<[GlobalSlot]>,
+    /// Where the first [`ImportEntry`] lies.
+    pub imports: i32,
+    /// Bytes of the context in all.
+    pub size: u32,
+}
+
+/// Where a global lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalSlot {
+    /// The value itself is at this offset from the context register.
+    Own(i32),
+    /// A pointer to the value is at this offset.
+    Imported(i32),
+}
+
+impl VmLayout {
+    /// Offset of the entry of imported function `n`.
+    pub fn import(&self, n: u32) -> i32 {
+        self.imports + n.cast_signed() * size_of::<ImportEntry>() as i32
+    }
+}

@@ -1,0 +1,3 @@
+//! What machine code is given, and the Rust functions it may call.
+
+pub mod context;

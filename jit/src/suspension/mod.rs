@@ -1,0 +1,3 @@
+//! A suspension point is a call that returns late.
+
+pub mod point;
