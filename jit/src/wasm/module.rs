@@ -226,8 +226,7 @@ impl Module {
             }
             Payload::CodeSectionEntry(body) => {
                 let range = body.range();
-                self.bodies
-                    .push(position(range.start)..position(range.end));
+                self.bodies.push(position(range.start)..position(range.end));
             }
             _ => {}
         }
@@ -298,6 +297,19 @@ impl Module {
             locals.extend(std::iter::repeat_n(val_type(ty), count as usize));
         }
         locals
+    }
+
+    /// Number of a defined function's locals, parameters included.
+    ///
+    /// # Panics
+    /// If the function is imported.
+    pub fn local_count(&self, func: FuncIndex) -> u32 {
+        let mut count = u32::try_from(self.func_type(func).params.len()).expect("at most 1000");
+        let reader = self.body(func).get_locals_reader();
+        for group in reader.expect("bodies are validated") {
+            count += group.expect("bodies are validated").0;
+        }
+        count
     }
 
     /// Parameters and results of a block.
@@ -440,9 +452,9 @@ fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
 
 /// The first thing in a (valid) section that is not supported.
 fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
-    let found = match payload {
-        Payload::TypeSection(types) => {
-            types
+    let found =
+        match payload {
+            Payload::TypeSection(types) => types
                 .clone()
                 .into_iter_with_offsets()
                 .flatten()
@@ -451,65 +463,64 @@ fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
                         .types()
                         .find_map(unsupported_type)
                         .map(|what| (offset, what))
-                })
-        }
-        Payload::ImportSection(imports) => imports
-            .clone()
-            .into_imports_with_offsets()
-            .flatten()
-            .find_map(|(offset, import)| {
-                let what = match import.ty {
-                    TypeRef::Func(_) => return None,
-                    TypeRef::Memory(memory) => unsupported_memory(&memory)?,
-                    TypeRef::Global(global) => unsupported_value(global.content_type)?,
-                    TypeRef::Table(_) => "imported table".to_owned(),
-                    TypeRef::Tag(_) => "imported tag".to_owned(),
-                    TypeRef::FuncExact(_) => "exact function import".to_owned(),
-                };
-                Some((offset, what))
-            }),
-        Payload::TableSection(tables) if tables.count() > 0 => {
-            Some((tables.range().start, "table".to_owned()))
-        }
-        Payload::TagSection(tags) if tags.count() > 0 => {
-            Some((tags.range().start, "tag".to_owned()))
-        }
-        Payload::ElementSection(elements) if elements.count() > 0 => {
-            Some((elements.range().start, "element segment".to_owned()))
-        }
-        Payload::MemorySection(memories) => memories
-            .clone()
-            .into_iter_with_offsets()
-            .flatten()
-            .enumerate()
-            .find_map(|(n, (offset, memory))| {
-                if n > 0 {
-                    return Some((offset, "second memory".to_owned()));
-                }
-                unsupported_memory(&memory).map(|what| (offset, what))
-            }),
-        Payload::GlobalSection(globals) => globals
-            .clone()
-            .into_iter_with_offsets()
-            .flatten()
-            .find_map(|(offset, global)| {
-                unsupported_value(global.ty.content_type)
-                    .map(|what| (offset, what))
-                    .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
-            }),
-        Payload::DataSection(segments) => segments
-            .clone()
-            .into_iter_with_offsets()
-            .flatten()
-            .find_map(|(offset, segment)| match &segment.kind {
-                DataKind::Passive => Some((offset, "passive data segment".to_owned())),
-                DataKind::Active { offset_expr, .. } => {
-                    unsupported_operator(offset_expr.get_operators_reader())
-                }
-            }),
-        Payload::CodeSectionEntry(body) => unsupported_in_body(body),
-        _ => None,
-    };
+                }),
+            Payload::ImportSection(imports) => imports
+                .clone()
+                .into_imports_with_offsets()
+                .flatten()
+                .find_map(|(offset, import)| {
+                    let what = match import.ty {
+                        TypeRef::Func(_) => return None,
+                        TypeRef::Memory(memory) => unsupported_memory(&memory)?,
+                        TypeRef::Global(global) => unsupported_value(global.content_type)?,
+                        TypeRef::Table(_) => "imported table".to_owned(),
+                        TypeRef::Tag(_) => "imported tag".to_owned(),
+                        TypeRef::FuncExact(_) => "exact function import".to_owned(),
+                    };
+                    Some((offset, what))
+                }),
+            Payload::TableSection(tables) if tables.count() > 0 => {
+                Some((tables.range().start, "table".to_owned()))
+            }
+            Payload::TagSection(tags) if tags.count() > 0 => {
+                Some((tags.range().start, "tag".to_owned()))
+            }
+            Payload::ElementSection(elements) if elements.count() > 0 => {
+                Some((elements.range().start, "element segment".to_owned()))
+            }
+            Payload::MemorySection(memories) => memories
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .enumerate()
+                .find_map(|(n, (offset, memory))| {
+                    if n > 0 {
+                        return Some((offset, "second memory".to_owned()));
+                    }
+                    unsupported_memory(&memory).map(|what| (offset, what))
+                }),
+            Payload::GlobalSection(globals) => globals
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .find_map(|(offset, global)| {
+                    unsupported_value(global.ty.content_type)
+                        .map(|what| (offset, what))
+                        .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
+                }),
+            Payload::DataSection(segments) => segments
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .find_map(|(offset, segment)| match &segment.kind {
+                    DataKind::Passive => Some((offset, "passive data segment".to_owned())),
+                    DataKind::Active { offset_expr, .. } => {
+                        unsupported_operator(offset_expr.get_operators_reader())
+                    }
+                }),
+            Payload::CodeSectionEntry(body) => unsupported_in_body(body),
+            _ => None,
+        };
     found.map(|(offset, what)| (wasm_offset(offset), what))
 }
 
@@ -705,8 +716,14 @@ mod tests {
             (r#"(module (memory 1) (data "x"))"#, "passive data segment"),
             ("(module (func (param v128)))", "v128 (SIMD)"),
             ("(module (func (drop (v128.const i64x2 0 0))))", "SIMD"),
-            ("(module (func (param externref)))", "reference type externref"),
-            ("(module (func (local externref)))", "reference type externref"),
+            (
+                "(module (func (param externref)))",
+                "reference type externref",
+            ),
+            (
+                "(module (func (local externref)))",
+                "reference type externref",
+            ),
             ("(module (func (drop (ref.null func))))", "ref.null"),
             ("(module (func $f (return_call $f)))", "return_call"),
             ("(module (memory i64 1))", "64-bit memory"),
@@ -734,7 +751,8 @@ mod tests {
             &b"\0asm"[..],
             &b"hello"[..],
             &wat::parse_str("(module (func (result i32) (i64.const 0)))").expect("well-formed"),
-            &wat::parse_str("(module (func (drop (i32.load (i32.const 0)))))").expect("well-formed"),
+            &wat::parse_str("(module (func (drop (i32.load (i32.const 0)))))")
+                .expect("well-formed"),
         ] {
             assert!(matches!(
                 Module::new(bytes),
