@@ -72,3 +72,6 @@ pub fn payload(header: NonNull<Header>) -> NonNull<u8> {
     // SAFETY: every block is larger than its header, so this stays within it.
     unsafe { header.cast::<u8>().add(HEADER_SIZE) }
 }
+
+/// In `flags`: neither a guest frame nor a leaf, but a stub's note of a context to return to. It has no site.
+pub const FLAG_SWITCH: u32 = 1 << 10;

@@ -75,6 +75,14 @@ impl CodeCache {
         Ok(address)
     }
 
+    /// Whether an address lies in this cache.
+    pub fn contains(&self, address: CodeAddr) -> bool {
+        self.chunks.lock().iter().any(|chunk| {
+            let start = chunk.execute.as_ptr() as usize;
+            (start..start + chunk.size).contains(&address.0)
+        })
+    }
+
     /// Bytes of code published so far, alignment included.
     pub fn bytes(&self) -> usize {
         self.chunks.lock().iter().map(|chunk| chunk.used).sum()

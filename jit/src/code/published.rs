@@ -56,6 +56,8 @@ pub struct Names {
 pub struct PublishedCode {
     /// The function.
     pub func: FuncIndex,
+    /// Its name, for people.
+    pub name: String,
     /// The kind of code.
     pub kind: CodeKind,
     /// Its first byte.
@@ -86,6 +88,7 @@ impl PublishedCode {
     /// [`CompileError::Resource`] when the system refuses memory.
     pub fn publish(
         mut draft: CodeDraft,
+        name: String,
         cache: &CodeCache,
         tier0_resume_entry: Option<CodeAddr>,
     ) -> Result<Arc<Self>, CompileError> {
@@ -139,6 +142,7 @@ impl PublishedCode {
             }
             Self {
                 func,
+                name,
                 kind,
                 address,
                 len: draft.bytes.len(),

@@ -136,14 +136,11 @@ impl CompiledModule {
         let cache = CodeCache::new();
         let first = module.imported_functions as usize;
         let count = module.functions.len();
-        let mut lazy = stubs::lazy_stubs(module.imported_functions, u32::try_from(count - first).expect("counted in 32 bits"));
+        let mut lazy = stubs::lazy_stubs(&layout, module.imported_functions, u32::try_from(count).expect("counted in 32 bits"));
         let base = if lazy.bytes.is_empty() { CodeAddr(0) } else { cache.publish(&mut lazy.bytes, |_, _| ())? };
         let entries = (0..count)
             .map(|func| FuncEntry {
-                code: AtomicUsize::new(match func.checked_sub(first) {
-                    Some(defined) => base.at(lazy.entries[defined]).0,
-                    None => 0,
-                }),
+                code: AtomicUsize::new(base.at(lazy.entries[func]).0),
                 call_counter: AtomicU32::new(shared.policy.call_threshold.max(1)),
                 resume_counter: AtomicU32::new(shared.policy.resume_threshold.max(1)),
             })
@@ -201,7 +198,8 @@ impl CompiledModule {
         draft: crate::code::draft::CodeDraft,
         tier0_resume_entry: Option<CodeAddr>,
     ) -> Result<Arc<PublishedCode>, CompileError> {
-        let code = PublishedCode::publish(draft, &self.cache, tier0_resume_entry)?;
+        let name = self.module.name(draft.func);
+        let code = PublishedCode::publish(draft, name, &self.cache, tier0_resume_entry)?;
         self.shared.pc_table.insert(&code);
         self.shared.observer.record(|| Event::Publish { func: code.func, kind: code.kind, bytes: code.len });
         Ok(code)
@@ -367,5 +365,12 @@ impl Drop for CompiledModule {
                 self.shared.pc_table.remove(code);
             }
         }
+    }
+}
+
+impl CompiledModule {
+    /// Whether `code` is a version of one of this module's functions.
+    pub fn owns(&self, code: &PublishedCode) -> bool {
+        self.cache.contains(code.address)
     }
 }

@@ -75,7 +75,7 @@ unsafe fn frame_by_cfi(code: &PublishedCode, registers: &RegisterContext) -> usi
     };
     let number = (0..16).find(|&n| dwarf_register(n) == register).expect("a general register");
     let cfa = address(registers.gpr[number].wrapping_add_signed(offset));
-    let RegisterRule::Offset(saved) = row.register(gimli::X86_64::RBP) else {
+    let Some(RegisterRule::Offset(saved)) = row.register(gimli::X86_64::RBP) else {
         unreachable!("a frame has saved its caller's frame register")
     };
     // our frame register points to where the caller's is saved

@@ -1,18 +1,9 @@
 //! Backtraces: which Wasm operators the frames of a thread stand at.
 
 use crate::{
-    code::pc_table::PcTable,
-    wasm::types::{FuncIndex, WasmOffset},
+    code::{pc_table::PcTable, published::PublishedCode},
+    wasm::types::WasmOffset,
 };
-
-/// One frame of a backtrace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceFrame {
-    /// The function.
-    pub func: FuncIndex,
-    /// The operator it stands at; `None` where it is not known.
-    pub offset: Option<WasmOffset>,
-}
 
 /// The most frames a backtrace holds; deeper ones keep their innermost frames.
 pub const MAX_TRACE: usize = 100;
@@ -23,10 +14,10 @@ pub const MAX_TRACE: usize = 100;
 /// # Safety
 /// `frame` is the frame register of a live frame of guest code or of a host stub, on this thread's stack, entered through
 /// `enter` (which ends the list of saved frame registers with 0).
-pub unsafe fn walk(table: &PcTable, mut pc: usize, mut frame: usize, mut visit: impl FnMut(TraceFrame)) {
+pub unsafe fn walk(table: &PcTable, mut pc: usize, mut frame: usize, mut visit: impl FnMut(&PublishedCode, Option<WasmOffset>)) {
     for _ in 0..MAX_TRACE {
         if let Some(code) = table.lookup(pc) {
-            visit(TraceFrame { func: code.func, offset: code.wasm_offset(pc) });
+            visit(&code, code.wasm_offset(pc));
         }
         if frame == 0 {
             return;

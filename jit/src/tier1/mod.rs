@@ -1,1 +1,3 @@
-//! placeholder
+//! The optimizing compiler: whole functions, and OSR code that starts at a loop header.
+
+pub mod pipeline;
