@@ -1,0 +1,7 @@
+//! Queues of runnables. None of them allocates.
+
+pub(crate) mod list;
+
+pub(crate) mod injector;
+
+pub(crate) mod owned;
