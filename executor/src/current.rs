@@ -7,9 +7,13 @@ use crate::scheduler::Shared;
 use crate::sync::thread_local;
 use crate::task::header::TaskHeader;
 
+/// The index of a thread that is no worker.
+const NO_WORKER: usize = usize::MAX;
+
 /// The state of a thread.
 pub(crate) struct Current {
     scheduler: Cell<*const Shared>,
+    worker: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
 }
@@ -18,6 +22,7 @@ impl Current {
     const fn new() -> Self {
         Self {
             scheduler: Cell::new(ptr::null()),
+            worker: Cell::new(NO_WORKER),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
         }
@@ -40,18 +45,36 @@ pub(crate) fn scheduler() -> *const Shared {
     CURRENT.with(|current| current.scheduler.get())
 }
 
+/// The index of this worker in its executor. Meaningful if the current executor is a pool.
+#[inline]
+pub(crate) fn worker() -> usize {
+    CURRENT.with(|current| current.worker.get())
+}
+
+/// A number that differs between most threads.
+pub(crate) fn thread_number() -> usize {
+    CURRENT.with(|current| ptr::from_ref(current).addr() / align_of::<Current>() / 8)
+}
+
 /// While it lives, this thread works for an executor. What it did before comes back at its end.
 #[derive(Debug)]
 pub(crate) struct Entered {
     before: *const Shared,
+    worker: usize,
     running: *mut TaskHeader,
     self_woken: bool,
 }
 
-/// Begins to work for an executor, which outlives the answer.
+/// Begins to work for a local executor, which outlives the answer.
 pub(crate) fn enter(scheduler: *const Shared) -> Entered {
+    enter_worker(scheduler, NO_WORKER)
+}
+
+/// Begins to work as a worker of an executor, which outlives the answer.
+pub(crate) fn enter_worker(scheduler: *const Shared, worker: usize) -> Entered {
     CURRENT.with(|current| Entered {
         before: current.scheduler.replace(scheduler),
+        worker: current.worker.replace(worker),
         running: current.running.replace(ptr::null_mut()),
         self_woken: current.self_woken.replace(false),
     })
@@ -61,6 +84,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.with(|current| {
             current.scheduler.set(self.before);
+            current.worker.set(self.worker);
             current.running.set(self.running);
             current.self_woken.set(self.self_woken);
         });

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::thread;
 
-use crate::scheduler::{Kind, Pool, Shared};
+use crate::scheduler::{self, Kind, Pool, Shared};
 use crate::sync::Arc;
 use crate::task::cell;
 use crate::task::handle::JoinHandle;
@@ -82,13 +82,13 @@ impl Executor {
     ///
     /// If the system gives no thread.
     pub fn new(workers: usize) -> Self {
-        let shared = Arc::new(Shared::pool());
-        let threads = (0..workers.max(1))
+        let shared = Arc::new(Shared::pool(workers));
+        let threads = (0..pool(&shared).sites.len())
             .map(|index| {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name(format!("midair-worker-{index}"))
-                    .spawn(move || worker::run(&shared))
+                    .spawn(move || worker::run(&shared, index))
                     .expect("the system gives a thread")
             })
             .collect();
@@ -120,7 +120,7 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        worker::close(&self.handle.shared, pool(&self.handle.shared));
+        pool(&self.handle.shared).close();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -163,7 +163,11 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let task = cell::allocate(future, Arc::as_ptr(&self.shared), 0);
+        let task = cell::allocate(
+            future,
+            Arc::as_ptr(&self.shared),
+            scheduler::shard_for_spawn(&self.shared),
+        );
         // SAFETY: the cell was made for this output, and its join interest is ours.
         let handle = unsafe { JoinHandle::new(task) };
         // SAFETY: 1. the runnable is ours. 2. it is not local.

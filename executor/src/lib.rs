@@ -16,6 +16,10 @@ mod current;
 
 mod park;
 
+mod idle;
+
+mod metrics;
+
 mod task;
 
 mod queue;

@@ -191,7 +191,7 @@ impl LocalExecutor {
             return false;
         };
         // SAFETY: the queue gave us the runnable, and we are entered on the home thread.
-        unsafe { resumption::run(task) };
+        unsafe { resumption::run(&self.shared, &self.local().counters, task) };
         true
     }
 
@@ -211,7 +211,7 @@ impl Drop for LocalExecutor {
             let closed = unsafe { self.local().home(|home| home.owned.close_next()) };
             if let Some(task) = closed {
                 // SAFETY: closing it gave us the runnable.
-                unsafe { resumption::run(task) };
+                unsafe { resumption::run(&self.shared, &self.local().counters, task) };
             } else if let Some(task) = self.next() {
                 // SAFETY: the queue gave us the runnable.
                 unsafe { resumption::cancel(task) };

@@ -65,6 +65,7 @@ use std::ptr::{self, NonNull};
 use crate::current;
 use crate::executor::{self, Handle};
 use crate::local::LocalExecutor;
+use crate::metrics::Counters;
 use crate::scheduler::{self, Shared};
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
@@ -157,13 +158,15 @@ pub fn unbind(header: &mut TaskHeader) {
 /// # Safety
 ///
 /// 1. The caller holds the runnable and gives it up.
-/// 2. This thread is entered into the executor of the task.
+/// 2. This thread is entered into the executor of the task, which is `shared`.
 #[inline]
-pub(crate) unsafe fn run(task: NonNull<TaskHeader>) {
+pub(crate) unsafe fn run(shared: &Shared, counters: &Counters, task: NonNull<TaskHeader>) {
+    let _ = shared;
     // SAFETY: (1).
-    let run = unsafe { task.as_ref() }.vtable.run;
+    let vtable = unsafe { task.as_ref() }.vtable;
+    counters.add_run(vtable.embedded);
     // SAFETY: (1) and (2).
-    unsafe { run(task) };
+    unsafe { (vtable.run)(task) };
 }
 
 /// Ends what a queue gave out.

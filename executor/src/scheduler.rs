@@ -7,12 +7,15 @@
 use std::ptr::NonNull;
 
 use crate::current;
+use crate::idle::{Idle, MAX_WORKERS};
+use crate::metrics::Counters;
 use crate::park::Parker;
+use crate::queue;
 use crate::queue::injector::Injector;
 use crate::queue::list::List;
 use crate::queue::owned::Owned;
-use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Condvar, Mutex, UnsafeCell};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, UnsafeCell};
 use crate::task::cell::{self, Links};
 use crate::task::header::TaskHeader;
 
@@ -34,6 +37,7 @@ pub(crate) enum Kind {
 pub(crate) struct Local {
     /// Wakes the home thread.
     pub(crate) parker: Parker,
+    pub(crate) counters: Counters,
     /// Used by the home thread only.
     home: UnsafeCell<Home>,
 }
@@ -51,12 +55,30 @@ unsafe impl Sync for Local {}
 /// The part of an [`Executor`](crate::Executor) that its threads and tasks reach.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(crate) owned: Mutex<Owned>,
-    pub(crate) sleep: Mutex<usize>,
-    pub(crate) condvar: Condvar,
-    pub(crate) closing: AtomicBool,
-    pub(crate) ended: AtomicBool,
+    pub(crate) sites: Box<[Site]>,
+    pub(crate) idle: Idle,
+    /// The registry: one part for each worker, then some for threads outside.
+    owned: Box<[Shard]>,
+    /// Parts of a closing registry that are not empty yet.
+    open: AtomicUsize,
+    ended: AtomicBool,
 }
+
+/// What others may touch of a worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Site {
+    pub(crate) queue: queue::local::Local,
+    pub(crate) parker: Parker,
+    pub(crate) counters: Counters,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shard(Mutex<Owned>);
+
+/// Parts of the registry for threads outside.
+const OUTSIDE: usize = 4;
 
 impl Local {
     /// Uses what is the home thread's.
@@ -78,6 +100,7 @@ impl Shared {
             injector: Injector::new(),
             kind: Kind::Local(Local {
                 parker: Parker::new(),
+                counters: Counters::default(),
                 home: UnsafeCell::new(Home {
                     queue: List::new(),
                     owned: Owned::new(),
@@ -86,17 +109,35 @@ impl Shared {
         }
     }
 
-    pub(crate) fn pool() -> Self {
+    pub(crate) fn pool(workers: usize) -> Self {
+        let workers = workers.clamp(1, MAX_WORKERS);
+        let shards = workers + OUTSIDE;
+        let site = || Site {
+            queue: queue::local::Local::new(),
+            parker: Parker::new(),
+            counters: Counters::default(),
+        };
         Self {
             injector: Injector::new(),
             kind: Kind::Pool(Pool {
-                owned: Mutex::new(Owned::new()),
-                sleep: Mutex::new(0),
-                condvar: Condvar::new(),
-                closing: AtomicBool::new(false),
+                sites: (0..workers).map(|_| site()).collect(),
+                idle: Idle::new(),
+                owned: (0..shards)
+                    .map(|_| Shard(Mutex::new(Owned::new())))
+                    .collect(),
+                open: AtomicUsize::new(shards),
                 ended: AtomicBool::new(false),
             }),
         }
+    }
+
+    /// What is due now and then: the timers.
+    #[inline]
+    pub(crate) fn tend(&self) {}
+
+    /// How long until the next timer.
+    pub(crate) fn next_timer(&self) -> Option<std::time::Duration> {
+        None
     }
 
     /// Queues a runnable from one of the executor's own threads.
@@ -106,12 +147,19 @@ impl Shared {
     /// 1. The caller holds the runnable and gives it up.
     /// 2. This thread is entered into this executor.
     #[inline]
-    unsafe fn push_here(&self, task: NonNull<TaskHeader>) {
+    unsafe fn push_here(&self, task: NonNull<TaskHeader>, place: Place) {
         match &self.kind {
             // SAFETY: home: (2), and `push_back` calls nobody. push_back: (1).
             Kind::Local(local) => unsafe { local.home(|home| home.queue.push_back(task)) },
-            // SAFETY: (1).
-            Kind::Pool(_) => unsafe { self.inject(task) },
+            Kind::Pool(pool) => {
+                let queue = &pool.sites[current::worker()].queue;
+                match place {
+                    // SAFETY: (1).
+                    Place::Next => unsafe { queue.push_lifo(task) },
+                    // SAFETY: (1).
+                    Place::Back => unsafe { queue.push_back(task) },
+                }
+            }
         }
     }
 
@@ -125,7 +173,11 @@ impl Shared {
         match unsafe { self.injector.push(task) } {
             Ok(_) => match &self.kind {
                 Kind::Local(local) => local.parker.unpark(),
-                Kind::Pool(pool) => pool.wake_one(),
+                Kind::Pool(pool) => {
+                    if let Some(sleeper) = pool.idle.claim_for_injected() {
+                        pool.unpark(sleeper);
+                    }
+                }
             },
             Err(task) => {
                 // SAFETY: a refused runnable is ours.
@@ -147,7 +199,7 @@ impl Shared {
             // SAFETY: home: (2), and `insert` calls nobody. insert: (1), and `forget` is part of completing.
             Kind::Local(local) => unsafe { local.home(|home| home.owned.insert(task)) },
             // SAFETY: (1), and `forget` is part of completing.
-            Kind::Pool(pool) => unsafe { pool.owned.lock().insert(task) },
+            Kind::Pool(pool) => unsafe { pool.shard(task).lock().insert(task) },
         }
     }
 
@@ -168,7 +220,7 @@ impl Shared {
         }
         if std::ptr::eq(current::scheduler(), self) || matches!(self.kind, Kind::Local(_)) {
             // SAFETY: 1. is ours; 2. we are entered, or on the home thread, which is all a local queue asks for.
-            unsafe { self.push_here(task) };
+            unsafe { self.push_here(task, Place::Back) };
         } else {
             // SAFETY: (1).
             unsafe { self.inject(task) };
@@ -177,17 +229,80 @@ impl Shared {
 }
 
 impl Pool {
-    fn wake_one(&self) {
-        let mut epoch = self.sleep.lock();
-        *epoch = epoch.wrapping_add(1);
-        self.condvar.notify_one();
+    pub(crate) fn unpark(&self, worker: usize) {
+        self.sites[worker].parker.unpark();
     }
 
-    pub(crate) fn wake_all(&self) {
-        let mut epoch = self.sleep.lock();
-        *epoch = epoch.wrapping_add(1);
-        self.condvar.notify_all();
+    fn unpark_all(&self) {
+        for site in &self.sites {
+            site.parker.unpark();
+        }
     }
+
+    fn shard(&self, task: NonNull<TaskHeader>) -> &Mutex<Owned> {
+        // SAFETY: the callers hold its runnable.
+        let shard = unsafe { task.as_ref() }.state.shard();
+        &self.owned[shard].0
+    }
+
+    /// The part of the registry for a task that is spawned by this thread.
+    #[inline]
+    fn shard_here(&self, entered: bool) -> usize {
+        if entered {
+            current::worker()
+        } else {
+            self.sites.len() + current::thread_number() % OUTSIDE
+        }
+    }
+
+    /// Begins the end: no new tasks, and the workers drop those that are there.
+    pub(crate) fn close(&self) {
+        for shard in &self.owned {
+            let mut owned = shard.0.lock();
+            if !owned.is_closed() {
+                owned.close();
+                if owned.live() == 0 {
+                    self.shard_is_empty();
+                }
+            }
+        }
+        self.idle.close();
+        self.unpark_all();
+    }
+
+    /// Tasks that are not complete.
+    pub(crate) fn live(&self) -> usize {
+        self.owned.iter().map(|shard| shard.0.lock().live()).sum()
+    }
+
+    fn shard_is_empty(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ended.store(true, Ordering::Release);
+            self.unpark_all();
+        }
+    }
+
+    /// Are all tasks of a closed executor complete?
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Closes a task of a closed registry, one whose runnable that makes ours.
+    pub(crate) fn close_next(&self, worker: usize) -> Option<NonNull<TaskHeader>> {
+        let shards = self.owned.len();
+        (0..shards).find_map(|offset| {
+            let shard = &self.owned[(worker + offset) % shards];
+            shard.0.lock().close_next()
+        })
+    }
+}
+
+/// Where a runnable is put in a worker's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before all others, within bounds.
+    Next,
+    Back,
 }
 
 /// Queues a spawned task that was woken, from any thread.
@@ -201,7 +316,7 @@ pub(crate) unsafe fn schedule_woken(task: NonNull<TaskHeader>) {
     let scheduler = unsafe { task.as_ref() }.scheduler();
     if std::ptr::eq(scheduler, current::scheduler()) {
         // SAFETY: 1. is ours; 2. was tested.
-        unsafe { schedule_here(scheduler, task) };
+        unsafe { (*scheduler).push_here(task, Place::Next) };
     } else {
         // SAFETY: the executor outlives its runnables.
         unsafe { schedule_foreign(scheduler, task) };
@@ -219,7 +334,7 @@ pub(crate) unsafe fn schedule_here(scheduler: *const Shared, task: NonNull<TaskH
     // SAFETY: (2) so it is alive.
     let shared = unsafe { &*scheduler };
     // SAFETY: 1. is ours; 2. likewise.
-    unsafe { shared.push_here(task) };
+    unsafe { shared.push_here(task, Place::Back) };
 }
 
 /// Queues a runnable from a thread that does not work for its executor.
@@ -256,8 +371,10 @@ pub(crate) unsafe fn retain(scheduler: *const Shared) -> Arc<Shared> {
 /// 2. It is on a thread that works for the task's executor.
 #[inline]
 pub(crate) unsafe fn schedule_again(task: NonNull<TaskHeader>) {
-    // SAFETY: 1. is ours.
-    unsafe { schedule_woken(task) };
+    // SAFETY: (1).
+    let scheduler = unsafe { task.as_ref() }.scheduler();
+    // SAFETY: 1. is ours. 2. (2).
+    unsafe { schedule_here(scheduler, task) };
 }
 
 /// Takes a task that is about to complete out of the registry.
@@ -271,7 +388,7 @@ pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
     let core = unsafe { cell::core(task) };
     let unregistered = core.links.with(|links| {
         // SAFETY: whether a task was registered is settled before it is queued for the first time.
-        matches!(unsafe { &*links }, Links::Unregistered)
+        unsafe { *links == Links::UNREGISTERED }
     });
     if unregistered {
         return;
@@ -285,11 +402,19 @@ pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
         }
         Kind::Pool(pool) => {
             // SAFETY: (1).
-            let last = unsafe { pool.owned.lock().remove(task) };
+            let last = unsafe { pool.shard(task).lock().remove(task) };
             if last {
-                pool.ended.store(true, Ordering::Release);
-                pool.wake_all();
+                pool.shard_is_empty();
             }
         }
+    }
+}
+
+/// The part of the registry that a task spawned here goes to.
+#[inline]
+pub(crate) fn shard_for_spawn(shared: &Shared) -> usize {
+    match &shared.kind {
+        Kind::Local(_) => 0,
+        Kind::Pool(pool) => pool.shard_here(std::ptr::eq(current::scheduler(), shared)),
     }
 }

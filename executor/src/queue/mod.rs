@@ -5,3 +5,7 @@ pub(crate) mod list;
 pub(crate) mod injector;
 
 pub(crate) mod owned;
+
+pub(crate) mod ring;
+
+pub(crate) mod local;

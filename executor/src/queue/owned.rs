@@ -50,7 +50,7 @@ impl Owned {
         unsafe {
             set(
                 task,
-                Links::Linked {
+                Links {
                     previous: ptr::null_mut(),
                     next,
                 },
@@ -72,23 +72,23 @@ impl Owned {
     /// 1. The caller holds the runnable of `task`, a spawned one of this registry, or of none.
     pub(crate) unsafe fn remove(&mut self, task: NonNull<TaskHeader>) -> bool {
         // SAFETY: (1).
-        match unsafe { links(task) } {
-            Links::Unregistered => return false,
-            Links::Unlinked => {}
+        let links = unsafe { links(task) };
+        if links == Links::UNREGISTERED {
+            return false;
+        }
+        if links != Links::UNLINKED {
             // SAFETY: (1).
-            Links::Linked { .. } => unsafe { self.unlink(task) },
+            unsafe { self.unlink(task) };
         }
         // SAFETY: (1).
-        unsafe { set(task, Links::Unregistered) };
+        unsafe { set(task, Links::UNREGISTERED) };
         self.live -= 1;
         self.closed && self.live == 0
     }
 
     unsafe fn unlink(&mut self, task: NonNull<TaskHeader>) {
         // SAFETY: a linked task is alive.
-        let Links::Linked { previous, next } = (unsafe { links(task) }) else {
-            return;
-        };
+        let Links { previous, next } = unsafe { links(task) };
         match NonNull::new(previous) {
             None => self.head = next,
             // SAFETY: what is linked is alive.
@@ -99,7 +99,7 @@ impl Owned {
             unsafe { set_previous(next, previous) };
         }
         // SAFETY: a linked task is alive.
-        unsafe { set(task, Links::Unlinked) };
+        unsafe { set(task, Links::UNLINKED) };
     }
 
     /// Refuses new tasks from now on.
@@ -135,26 +135,16 @@ unsafe fn set(task: NonNull<TaskHeader>, value: Links) {
     core.links.with_mut(|links| unsafe { *links = value });
 }
 
-unsafe fn set_next(task: NonNull<TaskHeader>, value: *mut TaskHeader) {
+unsafe fn set_next(task: NonNull<TaskHeader>, next: *mut TaskHeader) {
     // SAFETY: the caller knows it alive.
-    if let Links::Linked { previous, .. } = unsafe { links(task) } {
-        let links = Links::Linked {
-            previous,
-            next: value,
-        };
-        // SAFETY: the caller knows it alive.
-        unsafe { set(task, links) };
-    }
+    let links = unsafe { links(task) };
+    // SAFETY: as above.
+    unsafe { set(task, Links { next, ..links }) };
 }
 
-unsafe fn set_previous(task: NonNull<TaskHeader>, value: *mut TaskHeader) {
+unsafe fn set_previous(task: NonNull<TaskHeader>, previous: *mut TaskHeader) {
     // SAFETY: the caller knows it alive.
-    if let Links::Linked { next, .. } = unsafe { links(task) } {
-        let links = Links::Linked {
-            previous: value,
-            next,
-        };
-        // SAFETY: the caller knows it alive.
-        unsafe { set(task, links) };
-    }
+    let links = unsafe { links(task) };
+    // SAFETY: as above.
+    unsafe { set(task, Links { previous, ..links }) };
 }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 
 use crate::current;
@@ -36,18 +36,25 @@ pub(crate) struct TaskCore {
     pub(crate) join_waker: UnsafeCell<Option<Waker>>,
 }
 
-/// The place of a task in the registry.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Links {
-    /// Never was in it.
-    Unregistered,
+/// The place of a task in the registry: its neighbours, null at the ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Links {
+    pub(crate) previous: *mut TaskHeader,
+    pub(crate) next: *mut TaskHeader,
+}
+
+impl Links {
+    /// Never was in it, or is counted out.
+    pub(crate) const UNREGISTERED: Self = Self {
+        previous: ptr::without_provenance_mut(1),
+        next: ptr::without_provenance_mut(1),
+    };
+
     /// Taken out by the shutdown, and still to be counted out.
-    Unlinked,
-    /// Between these two; null at the ends.
-    Linked {
-        previous: *mut TaskHeader,
-        next: *mut TaskHeader,
-    },
+    pub(crate) const UNLINKED: Self = Self {
+        previous: ptr::without_provenance_mut(2),
+        next: ptr::without_provenance_mut(2),
+    };
 }
 
 #[repr(C)]
@@ -88,7 +95,7 @@ pub(crate) fn allocate<F: Future>(
                 State::spawned(shard),
                 scheduler.cast_mut(),
             ),
-            links: UnsafeCell::new(Links::Unregistered),
+            links: UnsafeCell::new(Links::UNREGISTERED),
             join_waker: UnsafeCell::new(None),
         },
         stage: UnsafeCell::new(Stage::Running(future)),
