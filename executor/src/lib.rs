@@ -38,5 +38,5 @@ mod block_on;
 
 pub use block_on::block_on;
 pub use executor::{Executor, Handle, global, spawn};
-pub use local::LocalExecutor;
+pub use local::{LocalExecutor, spawn_local};
 pub use task::handle::{AbortHandle, JoinError, JoinHandle};

@@ -118,12 +118,8 @@ impl LocalExecutor {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let task = cell::allocate(future, Arc::as_ptr(&self.shared), 0);
-        // SAFETY: the cell was made for this output, and its join interest is ours.
-        let handle = unsafe { JoinHandle::new(task) };
-        // SAFETY: 1. the runnable is ours. 2. `self` cannot leave its home thread.
-        unsafe { self.shared.start(task) };
-        handle
+        // SAFETY: `self` cannot leave its home thread.
+        unsafe { start(&self.shared, future) }
     }
 
     /// Runs tasks on this thread until `future` is ready.
@@ -199,6 +195,54 @@ impl LocalExecutor {
         // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
         unsafe { self.local().home(|home| home.owned.live() == 0) }
     }
+}
+
+/// Starts a task that need not be `Send` on the [`LocalExecutor`] that is running this thread.
+///
+/// ```
+/// use midair_executor::{LocalExecutor, spawn_local};
+///
+/// let executor = LocalExecutor::new();
+/// let answer = executor.block_on(async { spawn_local(async { 42 }).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+///
+/// # Panics
+///
+/// If none is running here.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let scheduler = current::scheduler();
+    assert!(!scheduler.is_null(), "no executor runs on this thread");
+    // SAFETY: the current one is alive.
+    let shared = unsafe { &*scheduler };
+    assert!(
+        matches!(shared.kind, Kind::Local(_)),
+        "a worker of an `Executor` may not run what is not `Send`"
+    );
+    if size_of::<F>() > cell::LARGE_FUTURE {
+        // SAFETY: a local executor is entered on its home thread only.
+        unsafe { start(shared, Box::pin(future)) }
+    } else {
+        // SAFETY: as above.
+        unsafe { start(shared, future) }
+    }
+}
+
+/// # Safety
+///
+/// 1. This is the home thread of `shared`.
+unsafe fn start<F: Future>(shared: &Shared, future: F) -> JoinHandle<F::Output> {
+    let task = cell::allocate(future, shared, 0);
+    // SAFETY: the cell was made for this output, and its join interest is ours.
+    let handle = unsafe { JoinHandle::new(task) };
+    // SAFETY: 1. the runnable is ours. 2. (1).
+    unsafe { shared.start(task) };
+    handle
 }
 
 impl Drop for LocalExecutor {
