@@ -115,7 +115,7 @@ impl Module {
         let range = self.bodies[func.index() - self.imported_functions as usize].clone();
         wasmparser::FunctionBody::new(wasmparser::BinaryReader::new(
             &self.bytes[range.clone()],
-            range.start,
+            range.start as u64,
         ))
     }
 
