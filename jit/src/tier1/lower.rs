@@ -16,6 +16,7 @@ use super::{
         Site, Size, Source, Target, Test,
     },
     order::block_order,
+    recipe::{binary_traps, unary_traps},
     regalloc::{MBlock, MFunction, RAX, RCX, RDX, RSI},
 };
 use crate::{
@@ -1310,24 +1311,9 @@ fn begins_epoch(data: &InstData) -> bool {
 
 /// Whether the instruction must stay though nobody uses its results.
 fn has_effect(data: &InstData) -> bool {
-    use BinaryOp::*;
-    use UnaryOp::*;
     match data {
-        InstData::Unary { op, .. } => matches!(
-            op,
-            I32TruncF32S
-                | I32TruncF32U
-                | I32TruncF64S
-                | I32TruncF64U
-                | I64TruncF32S
-                | I64TruncF32U
-                | I64TruncF64S
-                | I64TruncF64U
-        ),
-        InstData::Binary { op, .. } => matches!(
-            op,
-            I32DivS | I32DivU | I32RemS | I32RemU | I64DivS | I64DivU | I64RemS | I64RemU
-        ),
+        InstData::Unary { op, .. } => unary_traps(*op),
+        InstData::Binary { op, .. } => binary_traps(*op),
         InstData::Const { .. }
         | InstData::Select { .. }
         | InstData::FrameLoad { .. }

@@ -264,8 +264,6 @@ pub(crate) enum MInst {
     AddImm { size: Size, dst: Reg, lhs: Reg, imm: i32 },
     Lea { size: Size, dst: Reg, mem: Mem },
     MulImm { size: Size, dst: Reg, lhs: Rhs, imm: i32 },
-    /// Upper half of the double-width product of `rax` and another register.
-    MulHigh { signed: bool, size: Size, dst: Reg, lhs: Reg, rhs: Reg, low: Reg },
     ShiftImm { op: ShiftOp, size: Size, dst: Reg, src: Reg, amount: u8 },
     Shift { op: ShiftOp, size: Size, dst: Reg, src: Reg, amount: Reg },
     /// Quotient or remainder. `overflow`: the divisor may be -1; `zero`: it may be zero.
@@ -368,34 +366,6 @@ fn read_test(visit: Visit<'_>, test: &mut Test) {
     }
 }
 
-/// Whether the sequence for an operator writes its result before it has read its operand for the last time.
-fn reads_late(op: UnaryOp) -> bool {
-    use UnaryOp::*;
-    !matches!(
-        op,
-        I32Clz
-            | I32Ctz
-            | I64Clz
-            | I64Ctz
-            | I32WrapI64
-            | I64ExtendI32S
-            | I64ExtendI32U
-            | I32Extend8S
-            | I32Extend16S
-            | I64Extend8S
-            | I64Extend16S
-            | I64Extend32S
-            | F32Sqrt
-            | F64Sqrt
-            | F32DemoteF64
-            | F64PromoteF32
-            | I32ReinterpretF32
-            | I64ReinterpretF64
-            | F32ReinterpretI32
-            | F64ReinterpretI64
-    )
-}
-
 impl MInst {
     /// Shows each operand, in a fixed order.
     #[expect(clippy::match_same_arms, reason = "one arm per instruction reads as a table")]
@@ -414,12 +384,6 @@ impl MInst {
             Self::AddImm { dst, lhs, .. } => { read(v, lhs); write(v, dst); }
             Self::Lea { dst, mem, .. } => { read_mem(v, mem); write(v, dst); }
             Self::MulImm { dst, lhs, .. } => { read_rhs(v, lhs); write(v, dst); }
-            Self::MulHigh { dst, lhs, rhs, low, .. } => {
-                read_fixed(v, lhs, super::regalloc::RAX);
-                read(v, rhs);
-                write_fixed(v, dst, super::regalloc::RDX);
-                write_fixed(v, low, super::regalloc::RAX);
-            }
             Self::ShiftImm { dst, src, .. } => { read(v, src); write_first(v, dst); }
             Self::Shift { dst, src, amount, .. } => {
                 read(v, src);
@@ -431,10 +395,7 @@ impl MInst {
                 read_late(v, rhs);
                 write_fixed(v, dst, if *remainder { super::regalloc::RDX } else { super::regalloc::RAX });
             }
-            Self::Unary { op, dst, src } => {
-                if reads_late(*op) { read_late(v, src); } else { read(v, src); }
-                write(v, dst);
-            }
+            Self::Unary { dst, src, .. } => { read(v, src); write(v, dst); }
             Self::Load { dst, mem, .. } => { read_mem(v, mem); write(v, dst); }
             Self::Store { mem, src, .. } => { read_mem(v, mem); read(v, src); }
             Self::StoreImm { mem, .. } => read_mem(v, mem),
