@@ -1,7 +1,9 @@
 //! The back half of the optimizing tier, on hand-built IR that really runs.
 
 mod build;
+mod eval;
 mod machine;
+mod operators;
 
 use build::{Builder, listing};
 use machine::{Host, Machine, Outcome};
