@@ -58,6 +58,7 @@ pub(crate) fn lower(ir: &Function, layout: &VmLayout) -> Lowered {
     for &block in order.reverse_postorder.iter().rev() {
         lower.lower_block(block);
     }
+    lower.number_sites();
     Lowered {
         function: MFunction {
             blocks: lower.blocks,
@@ -194,6 +195,18 @@ impl<'a> Lower<'a> {
                         ..MBlock::default()
                     });
                 }
+            }
+        }
+    }
+
+    /// Sites were met from the last to the first: numbers them in order.
+    fn number_sites(&mut self) {
+        let last = u32::try_from(self.sites.len()).expect("sites fit 32 bits");
+        self.sites.reverse();
+        let insts = self.blocks.iter_mut().flat_map(|block| &mut block.insts);
+        for (inst, _) in insts {
+            if let MInst::Call { site, .. } | MInst::Checkpoint { site, .. } = inst {
+                *site = last - 1 - *site;
             }
         }
     }

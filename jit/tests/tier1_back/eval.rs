@@ -368,3 +368,12 @@ pub fn same(ty: Type, a: u64, b: u64) -> bool {
         Type::F64 => a == b || (f64_of(a).is_nan() && f64_of(b).is_nan()),
     }
 }
+
+/// Whether it is NaN.
+pub fn is_nan(ty: Type, bits: u64) -> bool {
+    match ty {
+        Type::F32 => f32_of(bits).is_nan(),
+        Type::F64 => f64_of(bits).is_nan(),
+        _ => false,
+    }
+}

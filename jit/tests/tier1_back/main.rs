@@ -4,6 +4,7 @@ mod build;
 mod eval;
 mod machine;
 mod operators;
+mod suspend;
 
 use build::{Builder, listing};
 use machine::{Host, Machine, Outcome};
