@@ -46,6 +46,8 @@ pub struct Liveness {
     /// By offset: blocks and ifs that are branched to or have two arms; `None` if there were too many.
     labels: Option<Vec<(WasmOffset, Range<usize>)>>,
     label_entries: Vec<LocalIndex>,
+    /// By offset of the `loop`: behind its end.
+    behind_loops: Vec<(WasmOffset, Range<usize>)>,
 }
 
 /// An iterator over locals in rising order.
@@ -99,6 +101,7 @@ impl Liveness {
             point_entries: Vec::new(),
             labels: Some(Vec::new()),
             label_entries: Vec::new(),
+            behind_loops: Vec::new(),
         };
         if Solver::new(&scan).solve(&mut liveness).is_none() {
             liveness = Self {
@@ -108,10 +111,12 @@ impl Liveness {
                 point_entries: Vec::new(),
                 labels: None,
                 label_entries: Vec::new(),
+                behind_loops: Vec::new(),
                 ..liveness
             };
         }
         liveness.points.reverse();
+        liveness.behind_loops.reverse();
         if let Some(labels) = &mut liveness.labels {
             labels.sort_unstable_by_key(|&(offset, _)| offset);
         }
@@ -153,6 +158,16 @@ impl Liveness {
             // Loop headers are points.
             return Some(self.live_at(PointKind::LoopHeader, offset));
         }
+        Some(LiveLocals::Listed(self.label_entries[range].iter()))
+    }
+
+    /// Live locals behind the end of a loop, given the offset of its `loop`. `None` as for labels.
+    pub fn live_behind_loop(&self, offset: WasmOffset) -> Option<LiveLocals<'_>> {
+        if self.all_live {
+            return Some(LiveLocals::All(0..self.locals));
+        }
+        self.labels.as_ref()?;
+        let range = find(&self.behind_loops, offset);
         Some(LiveLocals::Listed(self.label_entries[range].iter()))
     }
 
@@ -425,6 +440,8 @@ struct Solver<'a> {
     /// Sets of open labels, and for an `else` arm the set at its start.
     sets: Vec<u64>,
     last_record: Range<usize>,
+    /// Live behind the ends of open loops, in the pass that records.
+    behind: Vec<Range<usize>>,
     work: u64,
 }
 
@@ -439,6 +456,7 @@ impl<'a> Solver<'a> {
             labels: Vec::new(),
             sets: Vec::new(),
             last_record: 0..0,
+            behind: Vec::new(),
             work: 0,
         }
     }
@@ -488,7 +506,13 @@ impl<'a> Solver<'a> {
                     self.labels.push(Label::Set(self.sets.len()));
                     self.push_set()?;
                 }
-                Event::EndLoop(n) => self.labels.push(Label::Header(n)),
+                Event::EndLoop(n) => {
+                    self.labels.push(Label::Header(n));
+                    if let Some(liveness) = &mut liveness {
+                        let range = self.record_label(liveness, &self.current);
+                        self.behind.push(range);
+                    }
+                }
                 Event::Else => {
                     // Keep the start of the else arm; the then arm falls to the end.
                     let Some(&Label::Set(at)) = self.labels.last() else {
@@ -500,7 +524,9 @@ impl<'a> Solver<'a> {
                 }
                 Event::Block(offset) => {
                     if let Some(Label::Set(at)) = self.labels.pop() {
-                        self.record_label(&mut liveness, offset, at);
+                        if let Some(liveness) = &mut liveness {
+                            self.label(liveness, offset, at);
+                        }
                         self.sets.truncate(at);
                     }
                 }
@@ -508,7 +534,9 @@ impl<'a> Solver<'a> {
                     let Some(Label::Set(at)) = self.labels.pop() else {
                         unreachable!("an if has a label");
                     };
-                    self.record_label(&mut liveness, offset, at);
+                    if let Some(liveness) = &mut liveness {
+                        self.label(liveness, offset, at);
+                    }
                     // The topmost set is the else arm's start, or without an else arm the label's.
                     let other = self.sets.len() - self.words;
                     for (word, &other) in self.current.iter_mut().zip(&self.sets[other..]) {
@@ -529,6 +557,8 @@ impl<'a> Solver<'a> {
                     if let Some(liveness) = &mut liveness {
                         let range = self.record(&mut liveness.point_entries)?;
                         liveness.points.push((offset, range));
+                        let behind = self.behind.pop().expect("the loop's end was met");
+                        liveness.behind_loops.push((offset, behind));
                     }
                 }
                 Event::Br(depth) => {
@@ -592,19 +622,26 @@ impl<'a> Solver<'a> {
         (entries.len() <= MAX_ENTRIES).then(|| self.last_record.clone())
     }
 
-    fn record_label(&self, liveness: &mut Option<&mut Liveness>, offset: WasmOffset, at: usize) {
-        let Some(liveness) = liveness else { return };
-        let Some(labels) = &mut liveness.labels else {
-            return;
-        };
+    fn label(&self, liveness: &mut Liveness, offset: WasmOffset, at: usize) {
+        let range = self.record_label(liveness, &self.sets[at..at + self.words]);
+        if let Some(labels) = &mut liveness.labels {
+            labels.push((offset, range));
+        }
+    }
+
+    /// Lists a label's set, until there are too many.
+    fn record_label(&self, liveness: &mut Liveness, set: &[u64]) -> Range<usize> {
+        if liveness.labels.is_none() {
+            return 0..0;
+        }
         let start = liveness.label_entries.len();
-        self.list(&self.sets[at..at + self.words], &mut liveness.label_entries);
+        self.list(set, &mut liveness.label_entries);
         if liveness.label_entries.len() > MAX_ENTRIES {
             liveness.labels = None;
             liveness.label_entries = Vec::new();
-        } else {
-            labels.push((offset, start..liveness.label_entries.len()));
+            return 0..0;
         }
+        start..liveness.label_entries.len()
     }
 
     fn list(&self, set: &[u64], entries: &mut Vec<LocalIndex>) {

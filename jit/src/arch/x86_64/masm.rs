@@ -14,6 +14,11 @@
 //! *Cold code.* [`Masm::defer`] queues code to stand behind the body; [`Masm::trap_site`] hands out labels of trap sites.
 //! [`Masm::emit_deferred`] emits both.
 
+#![expect(
+    clippy::useless_conversion,
+    reason = "dynasm converts the numbers of dynamic registers, which are bytes already"
+)]
+
 use super::registers::{
     CONTEXT, FRAME, Gpr, HELPER_ARGS, HELPER_RESULT, R8, RAX, RCX, RDI, RDX, RSI, SCRATCH, STACK,
     Xmm,
@@ -300,7 +305,13 @@ pub struct Masm {
     tables: Vec<JumpTable>,
     constants: Vec<(u64, Label)>,
     constant_labels: HashMap<u64, Label>,
+    /// 32-bit words to overwrite when all is known.
+    patches: Vec<(usize, i32)>,
 }
+
+/// A displacement to be filled in by [`Masm::fix_room`].
+#[derive(Clone, Copy, Debug)]
+pub struct RoomFixup(usize);
 
 impl fmt::Debug for Masm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -396,6 +407,7 @@ impl Masm {
             tables: Vec::new(),
             constants: Vec::new(),
             constant_labels: HashMap::new(),
+            patches: Vec::new(),
         }
     }
 
@@ -564,7 +576,7 @@ impl Masm {
             .asm
             .finalize()
             .unwrap_or_else(|error| panic!("a label was used and never bound: {error}"));
-        for (at, distance) in words {
+        for (at, distance) in words.into_iter().chain(self.patches) {
             bytes[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
         Ok(Emitted {
@@ -586,7 +598,7 @@ impl Masm {
         self.asm.align(alignment, with);
     }
 
-    /// Prefixes, opcode, ModRM, SIB and displacement; an immediate is the caller's to append.
+    /// Prefixes, opcode, operand bytes and displacement; an immediate is the caller's to append.
     pub(super) fn encode(&mut self, opcode: Opcode, width: Width, reg: u8, rm: Rm) {
         let mut code = [0u8; 16];
         let mut len = 0;
@@ -1085,6 +1097,27 @@ impl Masm {
             self.jcc(Cc::Below, overflow);
             self.mov(Width::W64, STACK, SCRATCH);
         }
+    }
+
+    /// [`Masm::make_room`] for a size that [`Masm::fix_room`] fills in later.
+    pub fn make_room_later(&mut self, overflow: Label) -> RoomFixup {
+        self.lea(Width::W64, SCRATCH, Mem::new(FRAME, i32::MIN));
+        let at = self.asm.offset().0 - 4;
+        self.alu(
+            Alu::Cmp,
+            Width::W64,
+            SCRATCH,
+            Mem::context(offsets::STACK_LIMIT),
+        );
+        self.jcc(Cc::Below, overflow);
+        self.mov(Width::W64, STACK, SCRATCH);
+        RoomFixup(at)
+    }
+
+    /// Fills a size in.
+    pub fn fix_room(&mut self, fixup: RoomFixup, size: u32) {
+        let disp = i32::try_from(size).map_or(i32::MIN, |size| -size);
+        self.patches.push((fixup.0, disp));
     }
 
     /// Makes the stack register usable again when a frame did not fit: 16 bytes below the frame register.
