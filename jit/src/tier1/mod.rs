@@ -1,12 +1,31 @@
 //! The optimizing compiler: whole functions, and OSR code that starts at a loop header.
+//!
+//! [`pipeline`] is the plan on one screen; its front half is [`build`], [`osr_entry`] and [`passes`], its back half turns
+//! the optimized function into machine code.
 #![forbid(unsafe_code)]
 
+pub mod pipeline;
+
+pub mod build;
+
+mod operators;
+
+mod osr_entry;
+
+pub mod passes;
+
 mod back;
-mod emit;
-mod lower;
-mod minst;
+
 mod order;
-mod recipe;
+
+mod lower;
+
+mod minst;
+
 mod regalloc;
+
+mod recipe;
+
+mod emit;
 
 pub use back::compile_ir;
