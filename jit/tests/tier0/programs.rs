@@ -1,0 +1,1 @@
+//! Whole programs, run plainly, with imports that suspend, and with checkpoints that suspend.
