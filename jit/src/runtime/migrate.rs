@@ -164,7 +164,7 @@ fn evaluate(recipe: &Recipe, canonical: &[u64]) -> Option<u64> {
         Recipe::Canonical(i) => canonical[*i as usize],
         Recipe::Const(bits) => *bits,
         Recipe::Unary(op, arg) => eval::eval_unary(*op, evaluate(arg, canonical)?)?,
-        Recipe::Binary(op, args) => eval::eval_binary(*op, evaluate(&args[0], canonical)?, evaluate(&args[1], canonical)?)?,
+        Recipe::Binary(op, args) => eval::eval_binary(*op, [evaluate(&args[0], canonical)?, evaluate(&args[1], canonical)?])?,
         Recipe::Select(parts) => {
             let chosen = if evaluate(&parts[0], canonical)? == 0 { 2 } else { 1 };
             evaluate(&parts[chosen], canonical)?
