@@ -235,7 +235,7 @@ impl StoreCore {
         argument: usize,
     ) -> Outcome {
         // SAFETY: (2).
-        let max = unsafe { (*this.as_ptr()).engine.inner.config.max_wasm_stack };
+        let max = unsafe { (*this.as_ptr()).max_wasm_stack };
         // SAFETY: (1), (2).
         let before = unsafe { (*context).stack_limit };
         // SAFETY: (1), (2). Nested entries keep the limit of the outermost one.
@@ -295,10 +295,9 @@ impl StoreCore {
             let header = unsafe { link.as_ref() };
             head = header.next;
             // SAFETY: (2).
-            let observer = unsafe { &(*this.as_ptr()).engine.inner.shared.observer };
-            if observer.is_watching() {
-                // SAFETY: (1).
-                unsafe { record_resume(observer, link) };
+            if unsafe { (*this.as_ptr()).watched } {
+                // SAFETY: (1), (2).
+                unsafe { record_resume(&*this.as_ptr(), link) };
             }
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
@@ -309,7 +308,7 @@ impl StoreCore {
             }
         }
         // SAFETY: (2).
-        unsafe { &(*this.as_ptr()).engine.inner.shared.observer }.record(|| Event::Return);
+        unsafe { &*this.as_ptr() }.observe(|| Event::Return);
         Outcome::Returned(context)
     }
 
@@ -321,12 +320,21 @@ impl StoreCore {
         unsafe { Self::settle(this, exit, rest) }
     }
 
+    /// Tells of an event, if anybody listens.
+    #[inline]
+    fn observe(&self, event: impl FnOnce() -> Event) {
+        if self.watched {
+            self.engine.inner.shared.observer.record(event);
+        }
+    }
+
     /// A call was suspended: what stress and observers want.
     #[inline]
     fn suspended(&mut self, leaf: NonNull<Header>) {
-        if self.engine.inner.shared.observer.is_watching() {
-            self.record_suspend(leaf);
+        if !self.watched {
+            return;
         }
+        self.record_suspend(leaf);
         if let Some(n) = self.engine.inner.config.stress_normalize {
             // SAFETY: the chain was just parked, and is owned by the dispatch loop.
             let normalized = unsafe {
@@ -347,7 +355,7 @@ impl StoreCore {
             if header.flags & (FLAG_HOST_LEAF | FLAG_SWITCH) == 0 {
                 // SAFETY: a guest continuation.
                 let site = unsafe { migrate::site_of(link) };
-                self.engine.inner.shared.observer.record(|| Event::Suspend {
+                self.observe(|| Event::Suspend {
                     func: site.layout.func,
                     offset: site.layout.offset,
                     kind: site.kind,
@@ -362,7 +370,7 @@ impl StoreCore {
     /// Guest code left without results: whoever waits for them goes too.
     #[cold]
     fn trapped(&mut self, rest: *mut Header) {
-        self.engine.inner.shared.observer.record(|| Event::Trap);
+        self.observe(|| Event::Trap);
         if let Some(rest) = NonNull::new(rest) {
             self.extend_trace(rest);
             self.release(rest);
@@ -423,7 +431,7 @@ impl StoreCore {
         let core = unsafe { &mut *this.as_ptr() };
         let Some(instance) = core.instance_of_code(&code) else { return link };
         // SAFETY: owned by this store.
-        let module = unsafe { &(*instance.as_ptr()).module.inner.code };
+        let module = &unsafe { instance.as_ref() }.module.inner.code;
         let entry = &module.entries()[site.layout.func.index()];
         if !module.has_tier1(site.layout.func) {
             let left = entry.resume_counter.load(Ordering::Relaxed);
@@ -556,7 +564,7 @@ pub(crate) fn code_kinds(from: NonNull<Header>) -> Vec<CodeKind> {
 /// # Safety
 /// `link` is live.
 #[cold]
-unsafe fn record_resume(observer: &midair_jit::observe::events::Observer, link: NonNull<Header>) {
+unsafe fn record_resume(core: &StoreCore, link: NonNull<Header>) {
     // SAFETY: the caller's.
     let header = unsafe { link.as_ref() };
     if header.flags & FLAG_SWITCH != 0 {
@@ -565,7 +573,7 @@ unsafe fn record_resume(observer: &midair_jit::observe::events::Observer, link: 
     // SAFETY: a guest continuation.
     let site = unsafe { migrate::site_of(link) };
     let (func, offset) = (site.layout.func, site.layout.offset);
-    observer.record(|| match header.resume_address {
+    core.observe(|| match header.resume_address {
         Some(_) => Event::Jump { func, offset, kind: site.kind },
         None => Event::Resume { func, offset },
     });
@@ -691,7 +699,7 @@ impl StoreCore {
         match ready {
             Ok(()) => {
                 // SAFETY: the caller's.
-                let max = unsafe { (*this.as_ptr()).engine.inner.config.max_wasm_stack };
+                let max = unsafe { (*this.as_ptr()).max_wasm_stack };
                 // SAFETY: the caller's.
                 let before = unsafe { (*context).stack_limit };
                 // SAFETY: the caller's.

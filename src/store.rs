@@ -52,6 +52,9 @@ pub(crate) struct StoreCore {
     pub(crate) activations: Activations,
     /// Checkpoints until the next forced suspension.
     pub(crate) stress_countdown: u32,
+    /// Somebody observes, or stress wants to know of each suspension.
+    pub(crate) watched: bool,
+    pub(crate) max_wasm_stack: usize,
     pub(crate) random: u64,
     pub(crate) drop_store: unsafe fn(NonNull<StoreCore>),
 }
@@ -80,6 +83,8 @@ impl<T> Store<T> {
             pending: None,
             activations: Activations::default(),
             stress_countdown: config.stress_suspend.map_or(0, std::num::NonZeroU32::get),
+            watched: engine.inner.shared.observer.is_watching() || config.stress_normalize.is_some(),
+            max_wasm_stack: config.max_wasm_stack,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
                 // SAFETY: `core` is the front of this store, which nobody uses any more.

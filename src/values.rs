@@ -209,7 +209,10 @@ macro_rules! tuples {
     };
     (@one $($name:ident)*) => {
         impl<$($name: WasmTy),*> WasmParams for ($($name,)*) {
-            const COUNT: usize = [$(stringify!($name)),*].len();
+            const COUNT: usize = {
+                const NAMES: &[&str] = &[$(stringify!($name)),*];
+                NAMES.len()
+            };
 
             fn types() -> Vec<ValType> {
                 vec![$($name::TYPE),*]
