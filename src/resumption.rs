@@ -842,3 +842,10 @@ impl OwnedCall {
         }
     }
 }
+
+impl<T, R> Call<T, R> {
+    /// Helper functions that machine code of the call's store has called so far; `None` as for [`frames`](Self::frames).
+    pub fn helper_calls(&self) -> Option<u64> {
+        self.inspect(|store, _| store.helper_calls())
+    }
+}
