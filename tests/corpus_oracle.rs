@@ -1,0 +1,133 @@
+//! The corpus against the oracle: what each program states about itself is true on wasmi.
+
+mod harness;
+
+use harness::{Action, Expected, HOST, Program, Wasmi, check, corpus};
+
+#[test]
+fn every_stated_answer_is_the_oracles() {
+    let programs = corpus().unwrap_or_else(|e| panic!("{e}"));
+    let ran = check(&Wasmi, &programs).unwrap_or_else(|e| panic!("{e}"));
+    assert!(ran >= 90, "only {ran} programs were found");
+}
+
+#[test]
+fn every_program_is_invoked() {
+    for program in corpus().unwrap_or_else(|e| panic!("{e}")) {
+        let invoked = program
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Invoke { .. }));
+        let refused = program.instantiation != Expected::Values(Vec::new());
+        assert!(
+            invoked != refused,
+            "{}: one of `invoke` and `instantiate => trap` is needed",
+            program.name
+        );
+    }
+}
+
+fn loop_headers_in(text: &str) -> usize {
+    text.lines()
+        .map(|line| line.split(";;").next().unwrap_or_default())
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || c == '(' || c == ')'))
+        .filter(|word| *word == "loop")
+        .count()
+}
+
+#[test]
+fn every_stated_number_of_loop_headers_is_the_texts() {
+    for program in corpus().unwrap_or_else(|e| panic!("{e}")) {
+        if let Some(stated) = program.osr_headers {
+            assert_eq!(stated, loop_headers_in(&program.text), "{}", program.name);
+        }
+    }
+}
+
+#[test]
+fn every_program_opens_with_its_story() {
+    for program in corpus().unwrap_or_else(|e| panic!("{e}")) {
+        let told = program
+            .text
+            .strip_prefix(";;! ")
+            .is_some_and(|story| story.starts_with(char::is_uppercase));
+        assert!(
+            told,
+            "{}: the first line says what it is about",
+            program.name
+        );
+    }
+}
+
+#[test]
+fn the_host_offers_what_its_table_lists() {
+    let text =
+        format!(";;! Imports it all.\n(module {HOST} (func (export \"run\")))\n;;! invoke \"run\"");
+    let program = Program::parse("host".to_owned(), text).unwrap_or_else(|e| panic!("{e}"));
+    check(&Wasmi, &[program]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+fn stated(directives: &str) -> Program {
+    let text = format!(
+        "{directives}\n(module (memory (export \"memory\") 1) (global (export \"g\") i32 (i32.const 7))
+           (func (export \"id\") (param f32) (result f32) (local.get 0))
+           (func (export \"fall\") (result i32) (unreachable)))"
+    );
+    Program::parse("stated".to_owned(), text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn a_true_statement_passes() {
+    let program = stated(
+        ";;! Says what is so.
+         ;;! invoke \"id\" (f32 bits:0x7fc00000) => (f32 nan:canonical)
+         ;;! invoke \"id\" (f32 -0.0) => (f32 bits:0x8000_0000)
+         ;;! invoke \"fall\" => trap \"unreachable\"
+         ;;! memory 0 => 00 00
+         ;;! pages => 1
+         ;;! global \"g\" => (i32 0x7)",
+    );
+    assert_eq!(program.steps.len(), 6);
+    check(&Wasmi, &[program]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_false_statement_fails() {
+    for lie in [
+        ";;! invoke \"id\" (f32 0) => (f32 -0.0)",
+        ";;! invoke \"id\" (f32 1) => (f32 nan:canonical)",
+        ";;! invoke \"id\" (f32 1)",
+        ";;! invoke \"id\" (f32 1) => trap \"unreachable\"",
+        ";;! invoke \"id\" (i32 1) => (f32 1)",
+        ";;! invoke \"nobody\"",
+        ";;! invoke \"fall\" => trap \"integer overflow\"",
+        ";;! invoke \"fall\" => (i32 0)",
+        ";;! memory 0 => 01",
+        ";;! memory 65536 => 00",
+        ";;! pages => 2",
+        ";;! global \"g\" => (i32 8)",
+        ";;! log 1",
+        ";;! instantiate => trap \"unreachable\"",
+    ] {
+        assert!(check(&Wasmi, &[stated(lie)]).is_err(), "{lie} passed");
+    }
+}
+
+#[test]
+fn a_misspelled_directive_is_refused() {
+    for line in [
+        "invok \"f\"",
+        "invoke f",
+        "invoke \"f\" (i32 1",
+        "invoke \"f\" (i32 4294967296)",
+        "invoke \"f\" (i8 1)",
+        "invoke \"f\" => (i32 1) 2",
+        "invoke \"f\" (f32 nan:canonical)",
+        "memory 0 => 1ff",
+        "osr places: 1",
+    ] {
+        let text = format!(";;! {line}\n(module)");
+        let parsed = Program::parse("misspelled".to_owned(), text);
+        assert!(parsed.is_err(), "{line} was read");
+    }
+}
