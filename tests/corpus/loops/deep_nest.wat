@@ -3,7 +3,7 @@
 ;;! osr headers: 9
 (module
   (func (export "run") (result i32) (local $count i32)
-    (local $c0 i32) (local $c1 i32) (local $c2 i32) (local $c3 i32) (local $c4 i32) (local $c5 i32) (local $c6 i32) (local $c7 i32) (local $c8 i32) 
+    (local $c0 i32) (local $c1 i32) (local $c2 i32) (local $c3 i32) (local $c4 i32) (local $c5 i32) (local $c6 i32) (local $c7 i32) (local $c8 i32)
     (local.set $c0 (i32.const 2))
     (i32.const 0)
     (loop $l0

@@ -38,10 +38,10 @@
     (f32.div (local.get 0) (local.get 1)) (f32.sqrt (local.get 0)))
   ;; one bit each: eq ne lt gt le ge
   (func (export "compare") (param $a f32) (param $b f32) (result i32)
-    (i32.or (i32.or (i32.or (i32.or (i32.or 
-      (i32.shl (f32.eq (local.get $a) (local.get $b)) (i32.const 0)) 
-      (i32.shl (f32.ne (local.get $a) (local.get $b)) (i32.const 1))) 
-      (i32.shl (f32.lt (local.get $a) (local.get $b)) (i32.const 2))) 
-      (i32.shl (f32.gt (local.get $a) (local.get $b)) (i32.const 3))) 
-      (i32.shl (f32.le (local.get $a) (local.get $b)) (i32.const 4))) 
+    (i32.or (i32.or (i32.or (i32.or (i32.or
+      (i32.shl (f32.eq (local.get $a) (local.get $b)) (i32.const 0))
+      (i32.shl (f32.ne (local.get $a) (local.get $b)) (i32.const 1)))
+      (i32.shl (f32.lt (local.get $a) (local.get $b)) (i32.const 2)))
+      (i32.shl (f32.gt (local.get $a) (local.get $b)) (i32.const 3)))
+      (i32.shl (f32.le (local.get $a) (local.get $b)) (i32.const 4)))
       (i32.shl (f32.ge (local.get $a) (local.get $b)) (i32.const 5)))))

@@ -33,10 +33,10 @@
     (f64.add (local.get 0) (local.get 1)) (f64.sub (local.get 0) (local.get 1)) (f64.mul (local.get 0) (local.get 1))
     (f64.div (local.get 0) (local.get 1)) (f64.sqrt (local.get 0)))
   (func (export "compare") (param $a f64) (param $b f64) (result i32)
-    (i32.or (i32.or (i32.or (i32.or (i32.or 
-      (i32.shl (f64.eq (local.get $a) (local.get $b)) (i32.const 0)) 
-      (i32.shl (f64.ne (local.get $a) (local.get $b)) (i32.const 1))) 
-      (i32.shl (f64.lt (local.get $a) (local.get $b)) (i32.const 2))) 
-      (i32.shl (f64.gt (local.get $a) (local.get $b)) (i32.const 3))) 
-      (i32.shl (f64.le (local.get $a) (local.get $b)) (i32.const 4))) 
+    (i32.or (i32.or (i32.or (i32.or (i32.or
+      (i32.shl (f64.eq (local.get $a) (local.get $b)) (i32.const 0))
+      (i32.shl (f64.ne (local.get $a) (local.get $b)) (i32.const 1)))
+      (i32.shl (f64.lt (local.get $a) (local.get $b)) (i32.const 2)))
+      (i32.shl (f64.gt (local.get $a) (local.get $b)) (i32.const 3)))
+      (i32.shl (f64.le (local.get $a) (local.get $b)) (i32.const 4)))
       (i32.shl (f64.ge (local.get $a) (local.get $b)) (i32.const 5)))))
