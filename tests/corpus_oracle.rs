@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Action, Expected, HOST, Program, Wasmi, check, corpus};
+use harness::{Action, Answer, Expected, Program, Wasmi, Way, check, corpus, host_imports, random};
 
 #[test]
 fn every_stated_answer_is_the_oracles() {
@@ -61,10 +61,59 @@ fn every_program_opens_with_its_story() {
 
 #[test]
 fn the_host_offers_what_its_table_lists() {
-    let text =
-        format!(";;! Imports it all.\n(module {HOST} (func (export \"run\")))\n;;! invoke \"run\"");
+    let imports = host_imports(|_| true);
+    let text = format!("(module {imports} (func (export \"run\")))\n;;! invoke \"run\"");
     let program = Program::parse("host".to_owned(), text).unwrap_or_else(|e| panic!("{e}"));
     check(&Wasmi, &[program]).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// How far random programs got: none of the numbers may be zero, or they test nothing.
+fn run_on_the_oracle(generate: fn(u64) -> Result<Program, String>) -> (u64, u64, u64) {
+    let (mut values, mut traps, mut awaits) = (0, 0, 0);
+    for seed in 0..200 {
+        let program = generate(seed).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let outcome = Wasmi
+            .run(&program)
+            .unwrap_or_else(|e| panic!("{}: {e}\n{}", program.name, program.text));
+        awaits += outcome.awaits;
+        for (step, answer) in program.steps.iter().zip(&outcome.steps) {
+            match (&step.action, answer) {
+                (Action::Invoke { .. }, Answer::Trap(_)) => traps += 1,
+                (Action::Invoke { .. }, Answer::Values(_)) => values += 1,
+                _ => {}
+            }
+        }
+    }
+    (values, traps, awaits)
+}
+
+#[test]
+fn two_hundred_smith_modules_run() {
+    let (values, traps, _) = run_on_the_oracle(random::smith);
+    assert!(values > 200, "{values} invokes returned");
+    assert!(traps > 100, "{traps} invokes trapped");
+}
+
+#[test]
+fn two_hundred_programs_of_our_own_run() {
+    let (values, traps, awaits) = run_on_the_oracle(random::own);
+    assert!(values > 1000, "{values} invokes returned");
+    assert!(traps > 20, "{traps} invokes trapped");
+    assert!(awaits > 100_000, "{awaits} awaits");
+}
+
+#[test]
+fn a_seed_is_a_program() {
+    for seed in [0, 7, u64::MAX] {
+        for generate in [random::smith, random::own] {
+            let once = generate(seed).unwrap_or_else(|e| panic!("{e}"));
+            let again = generate(seed).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(once.wasm, again.wasm);
+            let first = Wasmi.run(&once).unwrap_or_else(|e| panic!("{e}"));
+            let second = Wasmi.run(&again).unwrap_or_else(|e| panic!("{e}"));
+            first.agrees_with(&second).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
 }
 
 fn stated(directives: &str) -> Program {

@@ -4,7 +4,9 @@ pub(crate) mod directives;
 
 pub(crate) mod oracle;
 
-pub(crate) use directives::{Action, Answer, Expected, Outcome, Program, Value, corpus};
+pub(crate) mod random;
+
+pub(crate) use directives::{Action, Answer, Expected, Outcome, Program, Step, Value, corpus};
 
 pub(crate) use oracle::Wasmi;
 
@@ -27,26 +29,35 @@ pub(crate) use oracle::Wasmi;
 /// | `reenter_sync` | no | the same, synchronously |
 ///
 /// `Outcome::awaits` counts the calls of functions marked *yes*, failing ones included.
-pub(crate) const HOST: &str = r#"
-  (import "host" "add1" (func (param i32) (result i32)))
-  (import "host" "log" (func (param i32)))
-  (import "host" "fail" (func (param i32)))
-  (import "host" "ready" (func (param i32) (result i32)))
-  (import "host" "await_i32" (func (param i32) (result i32)))
-  (import "host" "await_i64" (func (param i64) (result i64)))
-  (import "host" "await_f32" (func (param f32) (result f32)))
-  (import "host" "await_f64" (func (param f64) (result f64)))
-  (import "host" "yield" (func))
-  (import "host" "await_two" (func (param i32 i64) (result i64 i32)))
-  (import "host" "await_mix8" (func
-    (param i32 i64 f32 f64 i32 i64 f32 f64)
-    (result f64 f32 i64 i32 f64 f32 i64 i32)))
-  (import "host" "await_fail" (func (param i32)))
-  (import "host" "grow" (func (param i32) (result i32)))
-  (import "host" "poke" (func (param i32 i32)))
-  (import "host" "reenter" (func (param i32) (result i32)))
-  (import "host" "reenter_sync" (func (param i32) (result i32)))
-"#;
+pub(crate) const HOST: [(&str, &str); 16] = [
+    ("add1", "(param i32) (result i32)"),
+    ("log", "(param i32)"),
+    ("fail", "(param i32)"),
+    ("ready", "(param i32) (result i32)"),
+    ("await_i32", "(param i32) (result i32)"),
+    ("await_i64", "(param i64) (result i64)"),
+    ("await_f32", "(param f32) (result f32)"),
+    ("await_f64", "(param f64) (result f64)"),
+    ("yield", ""),
+    ("await_two", "(param i32 i64) (result i64 i32)"),
+    (
+        "await_mix8",
+        "(param i32 i64 f32 f64 i32 i64 f32 f64) (result f64 f32 i64 i32 f64 f32 i64 i32)",
+    ),
+    ("await_fail", "(param i32)"),
+    ("grow", "(param i32) (result i32)"),
+    ("poke", "(param i32 i32)"),
+    ("reenter", "(param i32) (result i32)"),
+    ("reenter_sync", "(param i32) (result i32)"),
+];
+
+/// The text of the imports of those host functions, each under its name.
+pub(crate) fn host_imports(wanted: impl Fn(&str) -> bool) -> String {
+    HOST.iter()
+        .filter(|(name, _)| wanted(name))
+        .map(|(name, ty)| format!("  (import \"host\" \"{name}\" (func ${name} {ty}))\n"))
+        .collect()
+}
 
 /// A way to run a program.
 pub(crate) trait Way {

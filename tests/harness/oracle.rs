@@ -39,7 +39,7 @@ impl Way for Wasmi {
     }
 
     fn run(&self, program: &Program) -> Result<Outcome, String> {
-        let engine = Engine::default();
+        let engine = engine();
         let module = Module::new(&engine, &program.wasm).map_err(|e| e.to_string())?;
         let linker = linker(&engine).map_err(|e| e.to_string())?;
         let mut store = Store::new(&engine, Host::default());
@@ -63,6 +63,20 @@ impl Way for Wasmi {
             awaits,
         })
     }
+}
+
+/// An engine that accepts what Midair is to accept, and nothing else.
+pub(crate) fn engine() -> Engine {
+    let mut config = wasmi::Config::default();
+    config
+        .wasm_bulk_memory(false)
+        .wasm_extended_const(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_reference_types(false)
+        .wasm_tail_call(false)
+        .wasm_wide_arithmetic(false);
+    Engine::new(&config)
 }
 
 fn take(

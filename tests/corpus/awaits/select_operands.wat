@@ -10,4 +10,4 @@
     (select (local.get $x) (call $await_i32 (i32.const 0)) (local.get $x))
     (select (i64.const 5) (i64.const 6) (call $await_i32 (local.get $x)))
     (select (call $await_f32 (f32.const 7.5)) (call $await_f32 (f32.const 8.5)) (call $await_i32 (local.get $x)))
-    (select (result f64) (f64.const 9.5) (call $await_f64 (f64.const 10.5)) (local.get $x))))
+    (select (f64.const 9.5) (call $await_f64 (f64.const 10.5)) (local.get $x))))
