@@ -2,7 +2,10 @@
 
 mod harness;
 
-use harness::{Action, Answer, Expected, Program, Wasmi, Way, check, corpus, host_imports, random};
+use harness::{
+    Action, Answer, Expected, Outcome, Program, Value, Wasmi, Way, check, corpus, host_imports,
+    random,
+};
 
 #[test]
 fn every_stated_answer_is_the_oracles() {
@@ -113,6 +116,44 @@ fn a_seed_is_a_program() {
             let second = Wasmi.run(&again).unwrap_or_else(|e| panic!("{e}"));
             first.agrees_with(&second).unwrap_or_else(|e| panic!("{e}"));
         }
+    }
+}
+
+/// The oracle, but for one thing that it makes wrong.
+struct Liar(fn(&mut Outcome));
+
+impl Way for Liar {
+    fn name(&self) -> String {
+        "liar".to_owned()
+    }
+
+    fn run(&self, program: &Program) -> Result<Outcome, String> {
+        let mut outcome = Wasmi.run(program)?;
+        self.0(&mut outcome);
+        Ok(outcome)
+    }
+}
+
+#[test]
+fn a_way_that_lies_is_caught() {
+    let lies: [fn(&mut Outcome); 6] = [
+        |o| o.steps[0] = Answer::Values(vec![Value::I64(0)]),
+        |o| o.steps[0] = Answer::Trap("unreachable".to_owned()),
+        |o| drop(o.steps.pop()),
+        |o| o.log.push(1),
+        |o| o.awaits += 1,
+        |o| o.instantiation = Answer::Trap("unreachable".to_owned()),
+    ];
+    let program = || {
+        corpus()
+            .unwrap_or_else(|e| panic!("{e}"))
+            .into_iter()
+            .find(|program| program.name == "awaits/sum")
+            .expect("it is there")
+    };
+    check(&Liar(|_| {}), &[program()]).unwrap_or_else(|e| panic!("{e}"));
+    for (i, lie) in lies.into_iter().enumerate() {
+        assert!(check(&Liar(lie), &[program()]).is_err(), "lie {i} passed");
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) use oracle::Wasmi;
 /// | `reenter` | asynchronous; as its callee does | calls the caller's `callback` and adds 1, wrapping |
 /// | `reenter_sync` | no | the same, synchronously |
 ///
+/// Besides functions, module `host` offers each run, afresh: `memory`, 1 page of at most 4, its first bytes 1, 2, 3, 4; and the globals `counter`, a
+/// mutable `i32` of 7, `base`, an `i32` of 16, `limit`, an `i64` of 2^40, `ratio`, an `f64` of 0.5, and `bias`, a mutable `f32` of -1.
+///
 /// `Outcome::awaits` counts the calls of functions marked *yes*, failing ones included.
 pub(crate) const HOST: [(&str, &str); 16] = [
     ("add1", "(param i32) (result i32)"),

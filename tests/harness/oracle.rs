@@ -2,7 +2,10 @@
 
 use super::{Action, Answer, Outcome, Program, Value, Way};
 use std::fmt;
-use wasmi::{Caller, Engine, Error, Extern, Instance, Linker, Module, Store, Val};
+use wasmi::{
+    Caller, Engine, Error, Extern, Global, Instance, Linker, Memory, MemoryType, Module,
+    Mutability, Store, Val,
+};
 
 /// The way through wasmi.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +44,9 @@ impl Way for Wasmi {
     fn run(&self, program: &Program) -> Result<Outcome, String> {
         let engine = engine();
         let module = Module::new(&engine, &program.wasm).map_err(|e| e.to_string())?;
-        let linker = linker(&engine).map_err(|e| e.to_string())?;
+        let mut linker = linker(&engine).map_err(|e| e.to_string())?;
         let mut store = Store::new(&engine, Host::default());
+        define_state(&mut linker, &mut store).map_err(|e| e.to_string())?;
         let mut steps = Vec::new();
         let instantiation = match linker.instantiate_and_start(&mut store, &module) {
             Ok(instance) => {
@@ -257,12 +261,32 @@ fn linker(engine: &Engine) -> Result<Linker<Host>, wasmi::errors::LinkerError> {
     Ok(linker)
 }
 
+/// The memory and the globals of module `host`.
+fn define_state(linker: &mut Linker<Host>, store: &mut Store<Host>) -> Result<(), Error> {
+    let memory = Memory::new(&mut *store, MemoryType::new(1, Some(4)))?;
+    memory
+        .write(&mut *store, 0, &[1, 2, 3, 4])
+        .map_err(|e| Error::new(e.to_string()))?;
+    linker.define("host", "memory", memory)?;
+    for (name, value, mutability) in [
+        ("counter", Val::I32(7), Mutability::Var),
+        ("base", Val::I32(16), Mutability::Const),
+        ("limit", Val::I64(1 << 40), Mutability::Const),
+        ("ratio", Val::F64(0.5.into()), Mutability::Const),
+        ("bias", Val::F32((-1.0).into()), Mutability::Var),
+    ] {
+        let global = Global::new(&mut *store, value, mutability);
+        linker.define("host", name, global)?;
+    }
+    Ok(())
+}
+
 fn awaited<R>(mut caller: Caller<'_, Host>, result: R) -> R {
     caller.data_mut().awaits += 1;
     result
 }
 
-fn memory(caller: &Caller<'_, Host>) -> Result<wasmi::Memory, Error> {
+fn memory(caller: &Caller<'_, Host>) -> Result<Memory, Error> {
     caller
         .get_export("memory")
         .and_then(Extern::into_memory)

@@ -1,6 +1,6 @@
 //! Programs nobody wrote: modules of wasm-smith, and our own, which are dense in loops and awaits. One seed, one program.
 //!
-//! Both kinds end: wasm-smith's count fuel and trap without it; ours leave their loops without it and call no function twice on a path.
+//! Both kinds end: wasm-smith's count fuel and trap without it; ours leave their loops without it and recurse a few levels only.
 //! Neither lets the bits of a computed NaN, which Wasm leaves open, reach memory or an integer.
 
 use super::{Action, Expected, Program, Step, Value};
@@ -12,6 +12,9 @@ const SMITH_FUEL: u32 = 400;
 
 /// How many loop headers one invoke of our own programs may pass.
 const OWN_FUEL: u32 = 600;
+
+/// How many calls of themselves our own functions may have open.
+const DEEPEST: u32 = 6;
 
 /// A module by wasm-smith, of what Midair supports, without imports: it suspends where it is forced to.
 pub(crate) fn smith(seed: u64) -> Result<Program, String> {
@@ -332,7 +335,7 @@ fn write_module(random: &mut Random) -> String {
             .map(|p| format!(" (local.get {p})"))
             .collect();
         text += &format!(
-            "  (func (export \"run{k}\") {} {}\n    (global.set $fuel (i32.const {OWN_FUEL}))\n    (call ${name}{args}))\n",
+            "  (func (export \"run{k}\") {} {}\n    (global.set $fuel (i32.const {OWN_FUEL})) (global.set $depth (i32.const 0))\n    (call ${name}{args}))\n",
             list("param", params),
             list("result", results),
         );
@@ -353,6 +356,7 @@ fn write_module(random: &mut Random) -> String {
 {imports}  (memory (export "memory") 1 4)
   (data (i32.const 8) "{data}")
   (global $fuel (mut i32) (i32.const {OWN_FUEL}))
+  (global $depth (mut i32) (i32.const 0))
 {globals}  (func $canonical_f32 (param f32) (result f32)
     (select (local.get 0) (f32.const nan) (f32.eq (local.get 0) (local.get 0))))
   (func $canonical_f64 (param f64) (result f64)
@@ -373,6 +377,7 @@ struct Body<'a> {
     /// Labels in scope that take no values; a loop's with its counter.
     labels: Vec<(String, Option<usize>)>,
     next_label: usize,
+    own: (String, Vec<Ty>),
     results: Vec<Ty>,
     /// How many more nodes it should have; beyond that there are leaves only.
     budget: u64,
@@ -402,6 +407,7 @@ impl<'a> Body<'a> {
             counters: 0,
             labels: Vec::new(),
             next_label: 0,
+            own: (signature.name.clone(), signature.params.clone()),
             results: signature.results.clone(),
             budget,
             calls_left: 3,
@@ -642,6 +648,9 @@ impl<'a> Body<'a> {
             let sinks = self.sinks(results);
             return format!("(call ${name} {args}) {sinks}");
         }
+        if self.random.one_in(4) {
+            return self.recursion();
+        }
         if self.callees.is_empty() || self.calls_left == 0 {
             return self.branch();
         }
@@ -651,6 +660,20 @@ impl<'a> Body<'a> {
         let args = self.values(&callee.params, 2);
         let sinks = self.sinks(&callee.results);
         format!("(call ${} {args}) {sinks}", callee.name)
+    }
+
+    /// A call of itself, unless there are enough of them already.
+    fn recursion(&mut self) -> String {
+        let (name, params) = self.own.clone();
+        let results = self.results.clone();
+        let args = self.values(&params, 2);
+        let sinks = self.sinks(&results);
+        format!(
+            "(if (i32.lt_s (global.get $depth) (i32.const {DEEPEST})) (then
+    (global.set $depth (i32.add (global.get $depth) (i32.const 1)))
+    (call ${name} {args}) {sinks}
+    (global.set $depth (i32.sub (global.get $depth) (i32.const 1)))))"
+        )
     }
 
     fn address(&mut self) -> String {
