@@ -565,16 +565,21 @@ impl<'a> Body<'a> {
 
     fn branch_table(&mut self) -> String {
         let arms = 1 + self.random.below(4);
-        let mut labels: Vec<_> = (0..arms).map(|_| self.label("t")).collect();
-        let targets: String = (0..1 + self.random.below(6))
-            .map(|_| format!(" ${}", self.random.pick(&labels)))
-            .collect();
+        let labels: Vec<_> = (0..arms).map(|_| self.label("t")).collect();
+        // now and then some arms cannot be reached
+        let mut targets = labels.clone();
+        if self.random.one_in(6) {
+            targets.truncate(1);
+        }
+        for _ in 0..self.random.below(5) {
+            targets.insert(0, self.random.pick(&targets).clone());
+        }
+        let targets: String = targets.iter().map(|label| format!(" ${label}")).collect();
         let index = self.value(I32, 3);
         let mut code = format!("(br_table{targets} {index})");
-        for label in labels.clone() {
+        for label in labels {
             code = format!("(block ${label} {code})\n{}", self.statements(1));
         }
-        labels.clear();
         code
     }
 
