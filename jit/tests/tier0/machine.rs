@@ -60,6 +60,7 @@ struct Host {
     leaf_results: [u64; 4],
     import_types: Vec<FuncType>,
     memory: Vec<u8>,
+    max_pages: usize,
     counts: Counts,
 }
 
@@ -237,7 +238,7 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
     unsafe {
         let host = host(context);
         let old = host.memory.len() / 65536;
-        if old + pages as usize > 100 {
+        if old + pages as usize > host.max_pages {
             return u32::MAX;
         }
         // somewhere else, always
@@ -299,7 +300,12 @@ impl Machine {
     /// Compiles and instantiates a module given as text.
     pub fn new(text: &str, features: CpuFeatures, options: &CompileOptions) -> Self {
         let bytes = wat::parse_str(text).expect("the text is well-formed");
-        let module = Module::new(&bytes).expect("the module is valid");
+        Self::from_bytes(&bytes, features, options)
+    }
+
+    /// Compiles and instantiates a module.
+    pub fn from_bytes(bytes: &[u8], features: CpuFeatures, options: &CompileOptions) -> Self {
+        let module = Module::new(bytes).expect("the module is valid");
         let globals = (0..module.globals.len())
             .map(|n| GlobalSlot::Own(offset(CONTEXT_WORDS + n)))
             .collect();
@@ -388,6 +394,10 @@ impl Machine {
             .collect();
         let pages = module.memory.map_or(0, |memory| memory.min as usize);
         host.memory = vec![0; pages * 65536];
+        host.max_pages = module
+            .memory
+            .and_then(|memory| memory.max)
+            .map_or(100, |max| max as usize);
         let helpers = Box::new(Helpers {
             trap,
             patchpoint_hit,

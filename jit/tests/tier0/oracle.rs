@@ -14,9 +14,13 @@ pub struct Oracle {
 
 impl Oracle {
     pub fn new(text: &str) -> Self {
-        let engine = Engine::default();
         let bytes = wat::parse_str(text).expect("the text is well-formed");
-        let module = Module::new(&engine, &bytes[..]).expect("the module is valid");
+        Self::from_bytes(&bytes)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let engine = Engine::default();
+        let module = Module::new(&engine, bytes).expect("the module is valid");
         let mut linker = <Linker<()>>::new(&engine);
         for import in module.imports() {
             let ty = import.ty().func().expect("functions only").clone();
@@ -47,6 +51,18 @@ impl Oracle {
             .instantiate_and_start(&mut store, &module)
             .expect("it can be instantiated");
         Self { store, instance }
+    }
+
+    /// Bits of an exported global.
+    pub fn global(&self, name: &str) -> u64 {
+        let global = self.instance.get_global(&self.store, name);
+        bits(&global.expect("it is exported").get(&self.store))
+    }
+
+    /// The exported memory.
+    pub fn memory(&self, name: &str) -> &[u8] {
+        let memory = self.instance.get_memory(&self.store, name);
+        memory.expect("it is exported").data(&self.store)
     }
 
     /// Calls an export. A trap has no offset here.
