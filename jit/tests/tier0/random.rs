@@ -56,6 +56,7 @@ fn config() -> Config {
         max_memories: 1,
         max_memory32_bytes: 4 * 65536,
         max_tables: 0,
+        memory64_enabled: false,
         memory_max_size_required: true,
         min_memories: 1,
         reference_types_enabled: false,
