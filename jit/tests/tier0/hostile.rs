@@ -22,7 +22,13 @@ fn compile(text: &str) -> Result<CodeDraft, CompileError> {
         imports: 8192,
         size: 1 << 20,
     };
-    tier0::compile(&module, func, &layout, &CompileOptions::default(), &liveness)
+    tier0::compile(
+        &module,
+        func,
+        &layout,
+        &CompileOptions::default(),
+        &liveness,
+    )
 }
 
 #[test]
@@ -46,8 +52,17 @@ fn a_branch_table_may_have_very_many_targets() {
             (block (block (block (br_table {targets} 2 (local.get 0))) (return (i32.const 10))) (return (i32.const 11))) (i32.const 12)))"
     );
     let mut machine = Machine::new(&text, CpuFeatures::detect(), &CompileOptions::default());
-    for (index, expected) in [(0, 10), (119_998, 11), (119_999, 12), (120_000, 12), (0xffff_ffff, 12)] {
-        assert_eq!(machine.call("f", &[index]), Outcome::Returned(vec![expected]));
+    for (index, expected) in [
+        (0, 10),
+        (119_998, 11),
+        (119_999, 12),
+        (120_000, 12),
+        (0xffff_ffff, 12),
+    ] {
+        assert_eq!(
+            machine.call("f", &[index]),
+            Outcome::Returned(vec![expected])
+        );
     }
 }
 
@@ -58,7 +73,9 @@ fn a_high_operand_stack_is_not_walked_by_every_operator() {
         body.push_str("local.get 0 ");
     }
     for _ in 0..100_000 {
-        body.push_str("local.get 1 local.set 1 local.get 0 local.get 1 i32.add local.set 0 block end ");
+        body.push_str(
+            "local.get 1 local.set 1 local.get 0 local.get 1 i32.add local.set 0 block end ",
+        );
     }
     write!(body, "{}", "drop ".repeat(300_000)).expect("a string");
     let draft = compile(&format!("(module (func (param i32 i32) {body}))")).expect("it compiles");

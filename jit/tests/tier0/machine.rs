@@ -98,19 +98,50 @@ const GUEST_STACK: usize = 1 << 20;
 
 /// Calls machine code: `registers` are loaded, and hold the results afterwards.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn enter(code: usize, context: *mut VmContext, registers: *mut Registers) -> u32 {
+unsafe extern "sysv64" fn enter(
+    code: usize,
+    context: *mut VmContext,
+    registers: *mut Registers,
+) -> u32 {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15", "push rdx",
-        "mov r15, rsi", "mov r11, rdi", "mov rax, rdx",
-        "movsd xmm0, [rax + 48]", "movsd xmm1, [rax + 56]", "movsd xmm2, [rax + 64]", "movsd xmm3, [rax + 72]",
-        "movsd xmm4, [rax + 80]", "movsd xmm5, [rax + 88]", "movsd xmm6, [rax + 96]", "movsd xmm7, [rax + 104]",
-        "mov rdi, [rax]", "mov rsi, [rax + 8]", "mov rdx, [rax + 16]", "mov rcx, [rax + 24]",
-        "mov r8, [rax + 32]", "mov r9, [rax + 40]",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdx",
+        "mov r15, rsi",
+        "mov r11, rdi",
+        "mov rax, rdx",
+        "movsd xmm0, [rax + 48]",
+        "movsd xmm1, [rax + 56]",
+        "movsd xmm2, [rax + 64]",
+        "movsd xmm3, [rax + 72]",
+        "movsd xmm4, [rax + 80]",
+        "movsd xmm5, [rax + 88]",
+        "movsd xmm6, [rax + 96]",
+        "movsd xmm7, [rax + 104]",
+        "mov rdi, [rax]",
+        "mov rsi, [rax + 8]",
+        "mov rdx, [rax + 16]",
+        "mov rcx, [rax + 24]",
+        "mov r8, [rax + 32]",
+        "mov r9, [rax + 40]",
         "call r11",
         "pop r10",
-        "mov [r10], rax", "mov [r10 + 8], rdx", "movsd [r10 + 48], xmm0", "movsd [r10 + 56], xmm1",
+        "mov [r10], rax",
+        "mov [r10 + 8], rdx",
+        "movsd [r10 + 48], xmm0",
+        "movsd [r10 + 56], xmm1",
         "mov eax, ecx",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
     )
 }
 
@@ -153,7 +184,11 @@ pub fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
         .collect()
 }
 
-unsafe extern "C" fn import(context: *mut VmContext, index: usize, registers: *mut Registers) -> u32 {
+unsafe extern "C" fn import(
+    context: *mut VmContext,
+    index: usize,
+    registers: *mut Registers,
+) -> u32 {
     // SAFETY: called by the stub above, with its own frame's registers.
     unsafe {
         let host = host(context);
@@ -201,14 +236,25 @@ unsafe fn suspend_leaf(context: *mut VmContext) {
     }
 }
 
-unsafe extern "C" fn trap(context: *mut VmContext, code: u32, offset: u32, frame: usize, behind: usize) {
+unsafe extern "C" fn trap(
+    context: *mut VmContext,
+    code: u32,
+    offset: u32,
+    frame: usize,
+    behind: usize,
+) {
     assert_ne!(frame, 0);
     assert_ne!(behind, 0);
     // SAFETY: as in `host`.
     unsafe { host(context).trap = Some((code, offset)) };
 }
 
-unsafe extern "C" fn patchpoint_hit(context: *mut VmContext, frame: usize, state: usize, behind: usize) -> usize {
+unsafe extern "C" fn patchpoint_hit(
+    context: *mut VmContext,
+    frame: usize,
+    state: usize,
+    behind: usize,
+) -> usize {
     assert_ne!(state, 0);
     // SAFETY: the frame register of a tier-0 frame; its counter lies 8 bytes below.
     unsafe {
@@ -453,12 +499,14 @@ impl Machine {
     }
 
     pub fn exported(&self, name: &str) -> FuncIndex {
-        let found = self.module.exports.iter().find_map(|(export, item)| {
-            match item {
+        let found = self
+            .module
+            .exports
+            .iter()
+            .find_map(|(export, item)| match item {
                 midair_jit::wasm::module::Extern::Func(func) if export == name => Some(*func),
                 _ => None,
-            }
-        });
+            });
         found.unwrap_or_else(|| panic!("no export {name}"))
     }
 
@@ -537,7 +585,10 @@ impl Machine {
                     let bits = match *place {
                         Place::Int(n) => {
                             let bits = kept[usize::from(n)];
-                            assert!(ty.is_64() || bits >> 32 == 0, "i32 results are zero-extended");
+                            assert!(
+                                ty.is_64() || bits >> 32 == 0,
+                                "i32 results are zero-extended"
+                            );
                             bits
                         }
                         Place::Float(n) => kept[2 + usize::from(n)],
@@ -552,7 +603,11 @@ impl Machine {
 
     /// The operator a trap's offset points at.
     pub fn operator_at(&self, func: FuncIndex, at: u32) -> String {
-        let mut reader = self.module.body(func).get_operators_reader().expect("a body");
+        let mut reader = self
+            .module
+            .body(func)
+            .get_operators_reader()
+            .expect("a body");
         let mut operators = HashMap::new();
         while !reader.eof() {
             let offset = reader.original_position();
