@@ -34,7 +34,7 @@ struct Registers {
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Bits of the results.
     Returned(Vec<u64>),
     /// Trap code and Wasm offset.
@@ -43,11 +43,11 @@ pub enum Outcome {
 
 /// What the run-time side may do.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Every call of an import suspends.
-    pub suspend_imports: bool,
+    pub(crate) suspend_imports: bool,
     /// The checkpoint word is set, and every nth checkpoint suspends (0: never).
-    pub suspend_checkpoints: u32,
+    pub(crate) suspend_checkpoints: u32,
 }
 
 /// The embedder's side of the context.
@@ -66,22 +66,22 @@ struct Host {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Patchpoint hits.
-    pub hits: u64,
+    pub(crate) hits: u64,
     /// Resumptions of guest frames.
-    pub resumptions: u64,
+    pub(crate) resumptions: u64,
     /// Blocks that helpers allocated.
-    pub allocated: u64,
+    pub(crate) allocated: u64,
     /// Blocks without class that code released.
-    pub released: u64,
+    pub(crate) released: u64,
     /// Call counters that ran out.
-    pub call_counts: u64,
+    pub(crate) call_counts: u64,
 }
 
 /// A module compiled by tier-0, and one instance of it.
-pub struct Machine {
-    pub module: Module,
+pub(crate) struct Machine {
+    pub(crate) module: Module,
     code: *mut u8,
     code_len: usize,
     context: Vec<u64>,
@@ -90,7 +90,7 @@ pub struct Machine {
     _helpers: Box<Helpers>,
     transfer: Vec<u64>,
     host: Box<Host>,
-    pub drafts: Vec<CodeDraft>,
+    pub(crate) drafts: Vec<CodeDraft>,
 }
 
 const CONTEXT_WORDS: usize = size_of::<VmContext>().div_ceil(8);
@@ -172,7 +172,7 @@ unsafe fn host<'a>(context: *mut VmContext) -> &'a mut Host {
 }
 
 /// What an import does: every result is the sum of the arguments' bits, in the result's width, plus its position.
-pub fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
+pub(crate) fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
     let sum = args.iter().fold(0u64, |sum, &arg| sum.wrapping_add(arg));
     ty.results
         .iter()
@@ -344,13 +344,17 @@ unsafe extern "C" fn patchpoint_resume() {
 
 impl Machine {
     /// Compiles and instantiates a module given as text.
-    pub fn new(text: &str, features: CpuFeatures, options: &CompileOptions) -> Self {
+    pub(crate) fn new(text: &str, features: CpuFeatures, options: &CompileOptions) -> Self {
         let bytes = wat::parse_str(text).expect("the text is well-formed");
         Self::from_bytes(&bytes, features, options)
     }
 
     /// Compiles and instantiates a module.
-    pub fn from_bytes(bytes: &[u8], features: CpuFeatures, options: &CompileOptions) -> Self {
+    pub(crate) fn from_bytes(
+        bytes: &[u8],
+        features: CpuFeatures,
+        options: &CompileOptions,
+    ) -> Self {
         let module = Module::new(bytes).expect("the module is valid");
         let globals = (0..module.globals.len())
             .map(|n| GlobalSlot::Own(offset(CONTEXT_WORDS + n)))
@@ -481,24 +485,24 @@ impl Machine {
     }
 
     /// Sets what the run-time side does.
-    pub fn behave(&mut self, behaviour: Behaviour) {
+    pub(crate) fn behave(&mut self, behaviour: Behaviour) {
         self.host.behaviour = behaviour;
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.host.counts
     }
 
     /// Bits of a global.
-    pub fn global(&self, n: usize) -> u64 {
+    pub(crate) fn global(&self, n: usize) -> u64 {
         self.context[CONTEXT_WORDS + n]
     }
 
-    pub fn memory(&self) -> &[u8] {
+    pub(crate) fn memory(&self) -> &[u8] {
         &self.host.memory
     }
 
-    pub fn exported(&self, name: &str) -> FuncIndex {
+    pub(crate) fn exported(&self, name: &str) -> FuncIndex {
         let found = self
             .module
             .exports
@@ -511,7 +515,7 @@ impl Machine {
     }
 
     /// Calls an export with arguments by their bits, and drives it to its end.
-    pub fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
+    pub(crate) fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
         let func = self.exported(name);
         let ty = FuncType::clone(self.module.func_type(func));
         let mut registers = Registers {
@@ -602,7 +606,7 @@ impl Machine {
     }
 
     /// The operator a trap's offset points at.
-    pub fn operator_at(&self, func: FuncIndex, at: u32) -> String {
+    pub(crate) fn operator_at(&self, func: FuncIndex, at: u32) -> String {
         let mut reader = self
             .module
             .body(func)

@@ -7,18 +7,18 @@ use midair_jit::{
 };
 use wasmi::{Engine, Instance, Linker, Module, Store, Val};
 
-pub struct Oracle {
+pub(crate) struct Oracle {
     store: Store<()>,
     instance: Instance,
 }
 
 impl Oracle {
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let bytes = wat::parse_str(text).expect("the text is well-formed");
         Self::from_bytes(&bytes)
     }
 
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let engine = Engine::default();
         let module = Module::new(&engine, bytes).expect("the module is valid");
         let mut linker = <Linker<()>>::new(&engine);
@@ -54,19 +54,19 @@ impl Oracle {
     }
 
     /// Bits of an exported global.
-    pub fn global(&self, name: &str) -> u64 {
+    pub(crate) fn global(&self, name: &str) -> u64 {
         let global = self.instance.get_global(&self.store, name);
         bits(&global.expect("it is exported").get(&self.store))
     }
 
     /// The exported memory.
-    pub fn memory(&self, name: &str) -> &[u8] {
+    pub(crate) fn memory(&self, name: &str) -> &[u8] {
         let memory = self.instance.get_memory(&self.store, name);
         memory.expect("it is exported").data(&self.store)
     }
 
     /// Calls an export. A trap has no offset here.
-    pub fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
+    pub(crate) fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
         let func = self
             .instance
             .get_func(&self.store, name)
