@@ -32,14 +32,8 @@ fn bytes(seed: u64, len: usize) -> Vec<u8> {
 }
 
 fn config() -> Config {
-    let imports = r#"(module
-        (import "env" "a" (func))
-        (import "env" "b" (func (param i32) (result i32)))
-        (import "env" "c" (func (param i64 i32) (result i64)))
-        (import "env" "d" (func (param f64) (result f64 i32 i64 i32)))
-        (import "env" "e" (func (param i32 i32 i32 i32 i64 i64 i64 i64) (result i64))))"#;
     Config {
-        available_imports: Some(wat::parse_str(imports).expect("well-formed")),
+        max_imports: 4,
         allow_start_export: false,
         bulk_memory_enabled: false,
         canonicalize_nans: true,
@@ -122,6 +116,13 @@ fn check(seed: u64) -> usize {
         .expect("nothing is invalid on purpose");
     let wasm = random.to_bytes();
     let module = Module::new(&wasm).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let functions_only = module
+        .imports
+        .iter()
+        .all(|import| matches!(import.item, Extern::Func(_)));
+    if !functions_only {
+        return 0;
+    }
     // wasmi asserts things of itself that some modules make false; those are no oracle
     let answers = std::panic::catch_unwind(|| ask(&module, &wasm, seed));
     let Ok((oracle, calls)) = answers else {
