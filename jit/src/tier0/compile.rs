@@ -80,7 +80,7 @@ pub fn compile_for(
         leave: masm.label(),
         results: masm.label(),
     };
-    let mut compiler = Compiler {
+    let compiler = Compiler {
         module,
         func,
         layout,
@@ -595,7 +595,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The value in a register of its own, which may be written.
-    pub(super) fn to_gpr(&mut self, value: &Operand) -> Gpr {
+    pub(super) fn gpr_of(&mut self, value: &Operand) -> Gpr {
         if let Loc::Gpr(reg) = value.loc {
             return reg;
         }
@@ -606,7 +606,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The value in a register of its own, which may be written.
-    pub(super) fn to_xmm(&mut self, value: &Operand) -> Xmm {
+    pub(super) fn xmm_of(&mut self, value: &Operand) -> Xmm {
         if let Loc::Xmm(reg) = value.loc {
             return reg;
         }
@@ -618,27 +618,27 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn pop_gpr(&mut self) -> Gpr {
         let value = self.pop();
-        self.to_gpr(&value)
+        self.gpr_of(&value)
     }
 
     pub(super) fn pop_xmm(&mut self) -> Xmm {
         let value = self.pop();
-        self.to_xmm(&value)
+        self.xmm_of(&value)
     }
 
     /// The value where it is, or in a register if it is a constant; to be read only, and freed by [`Self::free_rm`].
-    pub(super) fn to_rm(&mut self, value: &Operand) -> RegMem {
+    pub(super) fn rm_of(&mut self, value: &Operand) -> RegMem {
         match value.loc {
             Loc::Local(_) | Loc::Home => self.slot(value).into(),
-            Loc::Const(_) | Loc::Gpr(_) | Loc::Xmm(_) => self.to_gpr(value).into(),
+            Loc::Const(_) | Loc::Gpr(_) | Loc::Xmm(_) => self.gpr_of(value).into(),
         }
     }
 
     /// The value where it is, or in a register if it is a constant; to be read only, and freed by [`Self::free_xm`].
-    pub(super) fn to_xm(&mut self, value: &Operand) -> XmmMem {
+    pub(super) fn xm_of(&mut self, value: &Operand) -> XmmMem {
         match value.loc {
             Loc::Local(_) | Loc::Home => self.slot(value).into(),
-            Loc::Const(_) | Loc::Gpr(_) | Loc::Xmm(_) => self.to_xmm(value).into(),
+            Loc::Const(_) | Loc::Gpr(_) | Loc::Xmm(_) => self.xmm_of(value).into(),
         }
     }
 
@@ -695,7 +695,7 @@ impl<'a> Compiler<'a> {
             return condition;
         }
         let value = self.pop();
-        match self.to_rm(&value) {
+        match self.rm_of(&value) {
             RegMem::Reg(reg) => {
                 self.masm.test(Width::W32, reg, reg);
                 self.free_gpr(reg);
@@ -785,12 +785,12 @@ impl<'a> Compiler<'a> {
                 let ty = self.module.globals[global_index as usize].ty;
                 let value = self.pop();
                 if ty.is_float() {
-                    let reg = self.to_xmm(&value);
+                    let reg = self.xmm_of(&value);
                     let mem = self.global(global_index);
                     self.masm.fstore(width(ty), mem, reg);
                     self.free_xmm(reg);
                 } else {
-                    let reg = self.to_gpr(&value);
+                    let reg = self.gpr_of(&value);
                     let mem = self.global(global_index);
                     self.masm.store(width(ty), mem, reg);
                     self.free_gpr(reg);
@@ -824,16 +824,16 @@ impl<'a> Compiler<'a> {
         let then = self.pop();
         let skip = self.masm.label();
         if then.ty.is_float() {
-            let otherwise = self.to_xmm(&otherwise);
-            let dst = self.to_xmm(&then);
+            let otherwise = self.xmm_of(&otherwise);
+            let dst = self.xmm_of(&then);
             self.branch_on(condition, true, skip);
             self.masm.fmov(dst, otherwise);
             self.masm.bind(skip);
             self.free_xmm(otherwise);
             self.push_xmm(then.ty, dst);
         } else {
-            let otherwise = self.to_rm(&otherwise);
-            let dst = self.to_gpr(&then);
+            let otherwise = self.rm_of(&otherwise);
+            let dst = self.gpr_of(&then);
             match condition {
                 Condition::Flags(cc) => {
                     self.masm.cmov(cc.negate(), width(then.ty), dst, otherwise);
@@ -866,9 +866,9 @@ impl<'a> Compiler<'a> {
             self.before_write(local);
             if matches!(value.loc, Loc::Home | Loc::Local(_)) {
                 value.loc = if value.ty.is_float() {
-                    Loc::Xmm(self.to_xmm(&value))
+                    Loc::Xmm(self.xmm_of(&value))
                 } else {
-                    Loc::Gpr(self.to_gpr(&value))
+                    Loc::Gpr(self.gpr_of(&value))
                 };
             }
             let slot = self.frame.local(local);

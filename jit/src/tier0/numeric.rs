@@ -209,7 +209,7 @@ impl Compiler<'_> {
             return;
         }
         let value = self.pop();
-        match self.to_rm(&value) {
+        match self.rm_of(&value) {
             RegMem::Reg(reg) => {
                 self.masm.test(width(ty), reg, reg);
                 self.free_gpr(reg);
@@ -225,7 +225,7 @@ impl Compiler<'_> {
         let mut cc = cc;
         match (lhs.loc, rhs.loc) {
             (_, Loc::Const(bits)) if let Some(imm) = immediate(width, bits) => {
-                let lhs = self.to_rm(&lhs);
+                let lhs = self.rm_of(&lhs);
                 match lhs {
                     RegMem::Reg(reg) if imm == 0 => self.masm.test(width, reg, reg),
                     lhs => self.masm.alu_imm(Alu::Cmp, width, lhs, imm),
@@ -234,13 +234,13 @@ impl Compiler<'_> {
             }
             (Loc::Const(bits), _) if let Some(imm) = immediate(width, bits) => {
                 cc = cc.swap_operands();
-                let rhs = self.to_rm(&rhs);
+                let rhs = self.rm_of(&rhs);
                 self.masm.alu_imm(Alu::Cmp, width, rhs, imm);
                 self.free_rm(rhs);
             }
             _ => {
-                let rhs = self.to_rm(&rhs);
-                let lhs = self.to_gpr(&lhs);
+                let rhs = self.rm_of(&rhs);
+                let lhs = self.gpr_of(&lhs);
                 self.masm.alu(Alu::Cmp, width, lhs, rhs);
                 self.free_gpr(lhs);
                 self.free_rm(rhs);
@@ -267,7 +267,7 @@ impl Compiler<'_> {
     fn int_unary(&mut self, from: ValType, to: ValType, emit: impl FnOnce(&mut Masm, Gpr)) {
         let value = self.pop();
         debug_assert_eq!(value.ty, from);
-        let reg = self.to_gpr(&value);
+        let reg = self.gpr_of(&value);
         emit(&mut self.masm, reg);
         self.push_gpr(to, reg);
     }
@@ -281,13 +281,13 @@ impl Compiler<'_> {
         if swap {
             std::mem::swap(&mut lhs, &mut rhs);
         }
-        let dst = self.to_gpr(&lhs);
+        let dst = self.gpr_of(&lhs);
         if let Loc::Const(bits) = rhs.loc
             && let Some(imm) = immediate(width(ty), bits)
         {
             self.masm.alu_imm(alu, width(ty), dst, imm);
         } else {
-            let rhs = self.to_rm(&rhs);
+            let rhs = self.rm_of(&rhs);
             self.masm.alu(alu, width(ty), dst, rhs);
             self.free_rm(rhs);
         }
@@ -305,7 +305,7 @@ impl Compiler<'_> {
         if let Loc::Const(bits) = rhs.loc
             && let Some(imm) = immediate(width(ty), bits)
         {
-            let src = self.to_rm(&lhs);
+            let src = self.rm_of(&lhs);
             let dst = match src {
                 RegMem::Reg(reg) => reg,
                 RegMem::Mem(_) => self.alloc_gpr(),
@@ -314,8 +314,8 @@ impl Compiler<'_> {
             self.push_gpr(ty, dst);
             return;
         }
-        let dst = self.to_gpr(&lhs);
-        let rhs = self.to_rm(&rhs);
+        let dst = self.gpr_of(&lhs);
+        let rhs = self.rm_of(&rhs);
         self.masm.imul(width(ty), dst, rhs);
         self.free_rm(rhs);
         self.push_gpr(ty, dst);
@@ -346,14 +346,14 @@ impl Compiler<'_> {
         if let Loc::Const(bits) = rhs.loc {
             let mask = if ty.is_64() { 63 } else { 31 };
             let by = u8::try_from(bits & mask).expect("masked");
-            let dst = self.to_gpr(&lhs);
+            let dst = self.gpr_of(&lhs);
             self.masm.shift_imm(shift, width, dst, by);
             self.push_gpr(ty, dst);
             return;
         }
         self.load_gpr(RCX, &rhs);
         self.free(&rhs);
-        let dst = self.to_gpr(&lhs);
+        let dst = self.gpr_of(&lhs);
         self.masm.shift_cl(shift, width, dst);
         self.push_gpr(ty, dst);
     }
@@ -369,11 +369,11 @@ impl Compiler<'_> {
     fn float_binary(&mut self, ty: ValType, op: FloatOp) {
         let rhs = self.pop();
         let lhs = self.pop();
-        let dst = self.to_xmm(&lhs);
+        let dst = self.xmm_of(&lhs);
         if let Loc::Const(bits) = rhs.loc {
             self.masm.float_constant(op, width(ty), dst, bits);
         } else {
-            let rhs: XmmMem = self.to_xm(&rhs);
+            let rhs: XmmMem = self.xm_of(&rhs);
             self.masm.float(op, width(ty), dst, rhs);
             self.free_xm(rhs);
         }
@@ -392,7 +392,7 @@ impl Compiler<'_> {
 
     fn signed_to_float(&mut self, ty: ValType, int: Width) {
         let value = self.pop();
-        let src = self.to_rm(&value);
+        let src = self.rm_of(&value);
         let dst = self.alloc_xmm();
         self.masm.int_to_float(width(ty), int, dst, src);
         self.free_rm(src);
@@ -480,14 +480,14 @@ impl Compiler<'_> {
         let index = self.pop();
         match value.loc {
             Loc::Xmm(reg) => {
-                let index = self.to_gpr(&index);
+                let index = self.gpr_of(&index);
                 let mem = self.address(index, size, memarg);
                 self.masm.fstore(width(value.ty), mem, reg);
                 self.free_gpr(index);
                 self.free_xmm(reg);
             }
             Loc::Const(bits) if size < 8 || immediate(W64, bits).is_some() => {
-                let index = self.to_gpr(&index);
+                let index = self.gpr_of(&index);
                 let mem = self.address(index, size, memarg);
                 let [b0, b1, b2, b3, ..] = bits.to_le_bytes();
                 match size {
@@ -505,8 +505,8 @@ impl Compiler<'_> {
             }
             // floats that are in memory move as bits
             Loc::Const(_) | Loc::Local(_) | Loc::Home | Loc::Gpr(_) => {
-                let value = self.to_gpr(&value);
-                let index = self.to_gpr(&index);
+                let value = self.gpr_of(&value);
+                let index = self.gpr_of(&index);
                 let mem = self.address(index, size, memarg);
                 self.masm.store_op(store, mem, value);
                 self.free_gpr(value);

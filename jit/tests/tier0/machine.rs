@@ -34,7 +34,7 @@ struct Registers {
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Bits of the results.
     Returned(Vec<u64>),
     /// Trap code and Wasm offset.
@@ -43,11 +43,11 @@ pub enum Outcome {
 
 /// What the run-time side may do.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Every call of an import suspends.
-    pub suspend_imports: bool,
+    pub(crate) suspend_imports: bool,
     /// The checkpoint word is set, and every nth checkpoint suspends (0: never).
-    pub suspend_checkpoints: u32,
+    pub(crate) suspend_checkpoints: u32,
 }
 
 /// The embedder's side of the context.
@@ -60,27 +60,28 @@ struct Host {
     leaf_results: [u64; 4],
     import_types: Vec<FuncType>,
     memory: Vec<u8>,
+    max_pages: usize,
     counts: Counts,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Patchpoint hits.
-    pub hits: u64,
+    pub(crate) hits: u64,
     /// Resumptions of guest frames.
-    pub resumptions: u64,
+    pub(crate) resumptions: u64,
     /// Blocks that helpers allocated.
-    pub allocated: u64,
+    pub(crate) allocated: u64,
     /// Blocks without class that code released.
-    pub released: u64,
+    pub(crate) released: u64,
     /// Call counters that ran out.
-    pub call_counts: u64,
+    pub(crate) call_counts: u64,
 }
 
 /// A module compiled by tier-0, and one instance of it.
-pub struct Machine {
-    pub module: Module,
+pub(crate) struct Machine {
+    pub(crate) module: Module,
     code: *mut u8,
     code_len: usize,
     context: Vec<u64>,
@@ -89,7 +90,7 @@ pub struct Machine {
     _helpers: Box<Helpers>,
     transfer: Vec<u64>,
     host: Box<Host>,
-    pub drafts: Vec<CodeDraft>,
+    pub(crate) drafts: Vec<CodeDraft>,
 }
 
 const CONTEXT_WORDS: usize = size_of::<VmContext>().div_ceil(8);
@@ -97,19 +98,50 @@ const GUEST_STACK: usize = 1 << 20;
 
 /// Calls machine code: `registers` are loaded, and hold the results afterwards.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn enter(code: usize, context: *mut VmContext, registers: *mut Registers) -> u32 {
+unsafe extern "sysv64" fn enter(
+    code: usize,
+    context: *mut VmContext,
+    registers: *mut Registers,
+) -> u32 {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15", "push rdx",
-        "mov r15, rsi", "mov r11, rdi", "mov rax, rdx",
-        "movsd xmm0, [rax + 48]", "movsd xmm1, [rax + 56]", "movsd xmm2, [rax + 64]", "movsd xmm3, [rax + 72]",
-        "movsd xmm4, [rax + 80]", "movsd xmm5, [rax + 88]", "movsd xmm6, [rax + 96]", "movsd xmm7, [rax + 104]",
-        "mov rdi, [rax]", "mov rsi, [rax + 8]", "mov rdx, [rax + 16]", "mov rcx, [rax + 24]",
-        "mov r8, [rax + 32]", "mov r9, [rax + 40]",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdx",
+        "mov r15, rsi",
+        "mov r11, rdi",
+        "mov rax, rdx",
+        "movsd xmm0, [rax + 48]",
+        "movsd xmm1, [rax + 56]",
+        "movsd xmm2, [rax + 64]",
+        "movsd xmm3, [rax + 72]",
+        "movsd xmm4, [rax + 80]",
+        "movsd xmm5, [rax + 88]",
+        "movsd xmm6, [rax + 96]",
+        "movsd xmm7, [rax + 104]",
+        "mov rdi, [rax]",
+        "mov rsi, [rax + 8]",
+        "mov rdx, [rax + 16]",
+        "mov rcx, [rax + 24]",
+        "mov r8, [rax + 32]",
+        "mov r9, [rax + 40]",
         "call r11",
         "pop r10",
-        "mov [r10], rax", "mov [r10 + 8], rdx", "movsd [r10 + 48], xmm0", "movsd [r10 + 56], xmm1",
+        "mov [r10], rax",
+        "mov [r10 + 8], rdx",
+        "movsd [r10 + 48], xmm0",
+        "movsd [r10 + 56], xmm1",
         "mov eax, ecx",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
     )
 }
 
@@ -140,7 +172,7 @@ unsafe fn host<'a>(context: *mut VmContext) -> &'a mut Host {
 }
 
 /// What an import does: every result is the sum of the arguments' bits, in the result's width, plus its position.
-pub fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
+pub(crate) fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
     let sum = args.iter().fold(0u64, |sum, &arg| sum.wrapping_add(arg));
     ty.results
         .iter()
@@ -152,7 +184,11 @@ pub fn import_results(ty: &FuncType, args: &[u64]) -> Vec<u64> {
         .collect()
 }
 
-unsafe extern "C" fn import(context: *mut VmContext, index: usize, registers: *mut Registers) -> u32 {
+unsafe extern "C" fn import(
+    context: *mut VmContext,
+    index: usize,
+    registers: *mut Registers,
+) -> u32 {
     // SAFETY: called by the stub above, with its own frame's registers.
     unsafe {
         let host = host(context);
@@ -200,14 +236,25 @@ unsafe fn suspend_leaf(context: *mut VmContext) {
     }
 }
 
-unsafe extern "C" fn trap(context: *mut VmContext, code: u32, offset: u32, frame: usize, behind: usize) {
+unsafe extern "C" fn trap(
+    context: *mut VmContext,
+    code: u32,
+    offset: u32,
+    frame: usize,
+    behind: usize,
+) {
     assert_ne!(frame, 0);
     assert_ne!(behind, 0);
     // SAFETY: as in `host`.
     unsafe { host(context).trap = Some((code, offset)) };
 }
 
-unsafe extern "C" fn patchpoint_hit(context: *mut VmContext, frame: usize, state: usize, behind: usize) -> usize {
+unsafe extern "C" fn patchpoint_hit(
+    context: *mut VmContext,
+    frame: usize,
+    state: usize,
+    behind: usize,
+) -> usize {
     assert_ne!(state, 0);
     // SAFETY: the frame register of a tier-0 frame; its counter lies 8 bytes below.
     unsafe {
@@ -237,7 +284,7 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
     unsafe {
         let host = host(context);
         let old = host.memory.len() / 65536;
-        if old + pages as usize > 100 {
+        if old + pages as usize > host.max_pages {
             return u32::MAX;
         }
         // somewhere else, always
@@ -297,9 +344,18 @@ unsafe extern "C" fn patchpoint_resume() {
 
 impl Machine {
     /// Compiles and instantiates a module given as text.
-    pub fn new(text: &str, features: CpuFeatures, options: &CompileOptions) -> Self {
+    pub(crate) fn new(text: &str, features: CpuFeatures, options: &CompileOptions) -> Self {
         let bytes = wat::parse_str(text).expect("the text is well-formed");
-        let module = Module::new(&bytes).expect("the module is valid");
+        Self::from_bytes(&bytes, features, options)
+    }
+
+    /// Compiles and instantiates a module.
+    pub(crate) fn from_bytes(
+        bytes: &[u8],
+        features: CpuFeatures,
+        options: &CompileOptions,
+    ) -> Self {
+        let module = Module::new(bytes).expect("the module is valid");
         let globals = (0..module.globals.len())
             .map(|n| GlobalSlot::Own(offset(CONTEXT_WORDS + n)))
             .collect();
@@ -378,7 +434,8 @@ impl Machine {
         }
         let first_import = CONTEXT_WORDS + module.globals.len();
         for n in 0..imported {
-            context[first_import + 2 * n] = import_stub as *const () as u64;
+            let stub: unsafe extern "sysv64" fn() = import_stub;
+            context[first_import + 2 * n] = stub as usize as u64;
             context[first_import + 2 * n + 1] = n as u64;
         }
         assert_eq!(size_of::<ImportEntry>(), 16);
@@ -388,6 +445,10 @@ impl Machine {
             .collect();
         let pages = module.memory.map_or(0, |memory| memory.min as usize);
         host.memory = vec![0; pages * 65536];
+        host.max_pages = module
+            .memory
+            .and_then(|memory| memory.max)
+            .map_or(100, |max| max as usize);
         let helpers = Box::new(Helpers {
             trap,
             patchpoint_hit,
@@ -425,35 +486,37 @@ impl Machine {
     }
 
     /// Sets what the run-time side does.
-    pub fn behave(&mut self, behaviour: Behaviour) {
+    pub(crate) fn behave(&mut self, behaviour: Behaviour) {
         self.host.behaviour = behaviour;
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.host.counts
     }
 
     /// Bits of a global.
-    pub fn global(&self, n: usize) -> u64 {
+    pub(crate) fn global(&self, n: usize) -> u64 {
         self.context[CONTEXT_WORDS + n]
     }
 
-    pub fn memory(&self) -> &[u8] {
+    pub(crate) fn memory(&self) -> &[u8] {
         &self.host.memory
     }
 
-    pub fn exported(&self, name: &str) -> FuncIndex {
-        let found = self.module.exports.iter().find_map(|(export, item)| {
-            match item {
+    pub(crate) fn exported(&self, name: &str) -> FuncIndex {
+        let found = self
+            .module
+            .exports
+            .iter()
+            .find_map(|(export, item)| match item {
                 midair_jit::wasm::module::Extern::Func(func) if export == name => Some(*func),
                 _ => None,
-            }
-        });
+            });
         found.unwrap_or_else(|| panic!("no export {name}"))
     }
 
     /// Calls an export with arguments by their bits, and drives it to its end.
-    pub fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
+    pub(crate) fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
         let func = self.exported(name);
         let ty = FuncType::clone(self.module.func_type(func));
         let mut registers = Registers {
@@ -527,7 +590,10 @@ impl Machine {
                     let bits = match *place {
                         Place::Int(n) => {
                             let bits = kept[usize::from(n)];
-                            assert!(ty.is_64() || bits >> 32 == 0, "i32 results are zero-extended");
+                            assert!(
+                                ty.is_64() || bits >> 32 == 0,
+                                "i32 results are zero-extended"
+                            );
                             bits
                         }
                         Place::Float(n) => kept[2 + usize::from(n)],
@@ -541,8 +607,12 @@ impl Machine {
     }
 
     /// The operator a trap's offset points at.
-    pub fn operator_at(&self, func: FuncIndex, at: u32) -> String {
-        let mut reader = self.module.body(func).get_operators_reader().expect("a body");
+    pub(crate) fn operator_at(&self, func: FuncIndex, at: u32) -> String {
+        let mut reader = self
+            .module
+            .body(func)
+            .get_operators_reader()
+            .expect("a body");
         let mut operators = HashMap::new();
         while !reader.eof() {
             let offset = reader.original_position();

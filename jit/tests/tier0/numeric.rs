@@ -8,28 +8,140 @@ use midair_jit::{arch::masm::CpuFeatures, options::CompileOptions};
 use std::fmt::Write;
 
 const I32: &[u64] = &[
-    0, 1, 2, 3, 7, 31, 32, 33, 63, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x1234_5678, 0x7fff_fffe, 0x7fff_ffff,
-    0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff,
+    0,
+    1,
+    2,
+    3,
+    7,
+    31,
+    32,
+    33,
+    63,
+    0x7f,
+    0x80,
+    0xff,
+    0x7fff,
+    0x8000,
+    0xffff,
+    0x1234_5678,
+    0x7fff_fffe,
+    0x7fff_ffff,
+    0x8000_0000,
+    0x8000_0001,
+    0xffff_fffe,
+    0xffff_ffff,
 ];
 const I64: &[u64] = &[
-    0, 1, 2, 5, 31, 32, 63, 64, 65, 0x80, 0xff80, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0000,
-    0x0123_4567_89ab_cdef, 0x7fff_ffff_ffff_fffe, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, 0x8000_0000_0000_0001,
-    0x8000_0000_0000_0400, 0xffff_ffff_8000_0000, 0xffff_ffff_7fff_ffff, 0xffff_ffff_ffff_fbff,
-    0xffff_ffff_ffff_fffe, 0xffff_ffff_ffff_ffff,
+    0,
+    1,
+    2,
+    5,
+    31,
+    32,
+    63,
+    64,
+    65,
+    0x80,
+    0xff80,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+    0x1_0000_0000,
+    0x0123_4567_89ab_cdef,
+    0x7fff_ffff_ffff_fffe,
+    0x7fff_ffff_ffff_ffff,
+    0x8000_0000_0000_0000,
+    0x8000_0000_0000_0001,
+    0x8000_0000_0000_0400,
+    0xffff_ffff_8000_0000,
+    0xffff_ffff_7fff_ffff,
+    0xffff_ffff_ffff_fbff,
+    0xffff_ffff_ffff_fffe,
+    0xffff_ffff_ffff_ffff,
 ];
 const F32: &[f32] = &[
-    0.0, -0.0, 0.5, -0.5, 0.499_999_97, 1.0, -1.0, 1.5, -1.5, 2.5, -2.5, 0.99, -0.99, 3.7, -3.7, 8_388_607.5, 8_388_608.0,
-    16_777_216.0, -8_388_609.0, 2_147_483_520.0, 2_147_483_648.0, -2_147_483_648.0, -2_147_483_904.0, 4_294_967_040.0,
-    4_294_967_296.0, 9.223_371e18, 9.223_372e18, -9.223_372e18, -9.223_373e18, 1.844_674_3e19, 1.844_674_4e19,
-    f32::MIN_POSITIVE, 1e-45, f32::MAX, f32::MIN, f32::INFINITY, f32::NEG_INFINITY, f32::NAN,
+    0.0,
+    -0.0,
+    0.5,
+    -0.5,
+    0.499_999_97,
+    1.0,
+    -1.0,
+    1.5,
+    -1.5,
+    2.5,
+    -2.5,
+    0.99,
+    -0.99,
+    3.7,
+    -3.7,
+    8_388_607.5,
+    8_388_608.0,
+    16_777_216.0,
+    -8_388_609.0,
+    2_147_483_520.0,
+    2_147_483_648.0,
+    -2_147_483_648.0,
+    -2_147_483_904.0,
+    4_294_967_040.0,
+    4_294_967_296.0,
+    9.223_371e18,
+    9.223_372e18,
+    -9.223_372e18,
+    -9.223_373e18,
+    1.844_674_3e19,
+    1.844_674_4e19,
+    f32::MIN_POSITIVE,
+    1e-45,
+    f32::MAX,
+    f32::MIN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
 ];
 const F64: &[f64] = &[
-    0.0, -0.0, 0.5, -0.5, 0.499_999_999_999_999_94, 1.0, -1.0, 1.5, -1.5, 2.5, -2.5, 0.99, -0.99, 3.7, -3.7,
-    4_503_599_627_370_495.5, 4_503_599_627_370_496.0, -9_007_199_254_740_993.0, 2_147_483_647.0, 2_147_483_647.9,
-    2_147_483_648.0, -2_147_483_648.0, -2_147_483_648.9, -2_147_483_649.0, 4_294_967_295.0, 4_294_967_295.9,
-    4_294_967_296.0, 9_223_372_036_854_774_784.0, 9_223_372_036_854_775_808.0, -9_223_372_036_854_775_808.0,
-    -9_223_372_036_854_777_856.0, 18_446_744_073_709_549_568.0, 18_446_744_073_709_551_616.0, f64::MIN_POSITIVE,
-    5e-324, f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e300, 3.402_823_669_209_385e38,
+    0.0,
+    -0.0,
+    0.5,
+    -0.5,
+    0.499_999_999_999_999_94,
+    1.0,
+    -1.0,
+    1.5,
+    -1.5,
+    2.5,
+    -2.5,
+    0.99,
+    -0.99,
+    3.7,
+    -3.7,
+    4_503_599_627_370_495.5,
+    4_503_599_627_370_496.0,
+    -9_007_199_254_740_993.0,
+    2_147_483_647.0,
+    2_147_483_647.9,
+    2_147_483_648.0,
+    -2_147_483_648.0,
+    -2_147_483_648.9,
+    -2_147_483_649.0,
+    4_294_967_295.0,
+    4_294_967_295.9,
+    4_294_967_296.0,
+    9_223_372_036_854_774_784.0,
+    9_223_372_036_854_775_808.0,
+    -9_223_372_036_854_775_808.0,
+    -9_223_372_036_854_777_856.0,
+    18_446_744_073_709_549_568.0,
+    18_446_744_073_709_551_616.0,
+    f64::MIN_POSITIVE,
+    5e-324,
+    f64::MAX,
+    f64::MIN,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    1e300,
+    3.402_823_669_209_385e38,
 ];
 
 fn samples(ty: &str) -> Vec<u64> {
@@ -43,7 +155,10 @@ fn samples(ty: &str) -> Vec<u64> {
         }
         _ => {
             let signalling = [0x7ff4_0000_0000_0000, 0xfff8_0000_0000_0001];
-            F64.iter().map(|value| value.to_bits()).chain(signalling).collect()
+            F64.iter()
+                .map(|value| value.to_bits())
+                .chain(signalling)
+                .collect()
         }
     }
 }
@@ -51,7 +166,11 @@ fn samples(ty: &str) -> Vec<u64> {
 fn constant(ty: &str, bits: u64) -> String {
     match ty {
         "i32" | "i64" => format!("({ty}.const {})", {
-            if ty == "i32" { i64::from(bits as u32 as i32) } else { bits as i64 }
+            if ty == "i32" {
+                i64::from(bits as u32 as i32)
+            } else {
+                bits as i64
+            }
         }),
         "f32" => format!("(f32.reinterpret_i32 (i32.const {}))", bits as u32 as i32),
         _ => format!("(f64.reinterpret_i64 (i64.const {}))", bits as i64),
@@ -111,7 +230,9 @@ fn same(result: &str, ours: &Outcome, theirs: &Outcome) -> bool {
 fn binary_operators() -> Vec<(String, &'static str, &'static str)> {
     let mut all = Vec::new();
     for ty in ["i32", "i64"] {
-        for op in "add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr".split(' ') {
+        for op in
+            "add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr".split(' ')
+        {
             all.push((format!("{ty}.{op}"), ty, ty));
         }
         for op in "eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u".split(' ') {
@@ -184,7 +305,10 @@ fn compare(text: &str, cases: &[Case], features: CpuFeatures) {
             let ours = ours.call(&case.name, args);
             let theirs = theirs.call(&case.name, args);
             if !same(case.result, &ours, &theirs) {
-                wrong.push(format!("{} {} {args:x?}: {ours:x?}, not {theirs:x?}", case.op, case.name));
+                wrong.push(format!(
+                    "{} {} {args:x?}: {ours:x?}, not {theirs:x?}",
+                    case.op, case.name
+                ));
             }
         }
     }
@@ -197,7 +321,9 @@ fn compare(text: &str, cases: &[Case], features: CpuFeatures) {
 }
 
 fn pairs(a: &[u64], b: &[u64]) -> Vec<Vec<u64>> {
-    a.iter().flat_map(|&a| b.iter().map(move |&b| vec![a, b])).collect()
+    a.iter()
+        .flat_map(|&a| b.iter().map(move |&b| vec![a, b]))
+        .collect()
 }
 
 fn binary_cases(text: &mut String) -> Vec<Case> {
@@ -208,38 +334,111 @@ fn binary_cases(text: &mut String) -> Vec<Case> {
         let mut add = |suffix: &str, params: &[&'static str], body: String, args: Vec<Vec<u64>>| {
             let name = format!("f{n}.{suffix}");
             let list = params.join(" ");
-            writeln!(text, "(func (export \"{name}\") (param {list}) (result {result}) {body})").expect("a string");
-            cases.push(Case { name, op: op.clone(), result, params: params.to_vec(), args });
+            writeln!(
+                text,
+                "(func (export \"{name}\") (param {list}) (result {result}) {body})"
+            )
+            .expect("a string");
+            cases.push(Case {
+                name,
+                op: op.clone(),
+                result,
+                params: params.to_vec(),
+                args,
+            });
         };
         let plain = format!("({op} (local.get 0) (local.get 1))");
-        add("locals", &[ty, ty], plain.clone(), pairs(&samples, &samples));
+        add(
+            "locals",
+            &[ty, ty],
+            plain.clone(),
+            pairs(&samples, &samples),
+        );
         // through blocks: the operands come from their homes
         let homes = format!("local.get 0 local.get 1 (block) {op}");
         add("homes", &[ty, ty], homes, pairs(&samples, &samples));
         // through selects: the operands come in registers
-        let in_register = |n: u32| {
-            format!("(select (local.get {n}) (local.get {n}) (i32.eqz (i32.const 0)))")
-        };
+        let in_register =
+            |n: u32| format!("(select (local.get {n}) (local.get {n}) (i32.eqz (i32.const 0)))");
         let registers = format!("({op} {} {})", in_register(0), in_register(1));
         add("registers", &[ty, ty], registers, pairs(&samples, &samples));
         let mixed = format!("({op} (local.get 0) {})", in_register(1));
         add("mixed", &[ty, ty], mixed, pairs(&samples, &samples));
-        add("same", &[ty], format!("({op} (local.get 0) (local.get 0))"), samples.iter().map(|&a| vec![a]).collect());
+        add(
+            "same",
+            &[ty],
+            format!("({op} (local.get 0) (local.get 0))"),
+            samples.iter().map(|&a| vec![a]).collect(),
+        );
         for (i, &bits) in samples.iter().enumerate() {
-            let constant = if ty.starts_with('f') { float_constant(ty, bits) } else { constant(ty, bits) };
+            let constant = if ty.starts_with('f') {
+                float_constant(ty, bits)
+            } else {
+                constant(ty, bits)
+            };
             let args: Vec<Vec<u64>> = samples.iter().map(|&a| vec![a]).collect();
-            add(&format!("right{i}"), &[ty], format!("({op} (local.get 0) {constant})"), args.clone());
-            add(&format!("left{i}"), &[ty], format!("({op} {constant} (local.get 0))"), args);
+            add(
+                &format!("right{i}"),
+                &[ty],
+                format!("({op} (local.get 0) {constant})"),
+                args.clone(),
+            );
+            add(
+                &format!("left{i}"),
+                &[ty],
+                format!("({op} {constant} (local.get 0))"),
+                args,
+            );
         }
-        if result == "i32" && !op.contains("i32.") || op.contains("eq") || op.contains("_s") || op.contains("_u") {
+        if result == "i32" && !op.contains("i32.")
+            || op.contains("eq")
+            || op.contains("_s")
+            || op.contains("_u")
+        {
             // a comparison and who consumes it
             if result == "i32" {
-                add("if", &[ty, ty], format!("(if (result i32) {plain} (then (i32.const 10)) (else (i32.const 20)))"), pairs(&samples, &samples));
-                add("br_if", &[ty, ty], format!("(block (br_if 0 {plain}) (return (i32.const 3))) (i32.const 4)"), pairs(&samples, &samples));
-                add("eqz_if", &[ty, ty], format!("(if (result i32) (i32.eqz {plain}) (then (i32.const 10)) (else (i32.const 20)))"), pairs(&samples, &samples));
-                add("eqz", &[ty, ty], format!("(i32.eqz {plain})"), pairs(&samples, &samples));
-                add("br_if_value", &[ty, ty], format!("(block (result i32) (i32.const 7) {plain} br_if 0 drop (i32.const 8))"), pairs(&samples, &samples));
-                add("select", &[ty, ty], format!("(select (i32.const 5) (i32.const 6) {plain})"), pairs(&samples, &samples));
+                add(
+                    "if",
+                    &[ty, ty],
+                    format!(
+                        "(if (result i32) {plain} (then (i32.const 10)) (else (i32.const 20)))"
+                    ),
+                    pairs(&samples, &samples),
+                );
+                add(
+                    "br_if",
+                    &[ty, ty],
+                    format!("(block (br_if 0 {plain}) (return (i32.const 3))) (i32.const 4)"),
+                    pairs(&samples, &samples),
+                );
+                add(
+                    "eqz_if",
+                    &[ty, ty],
+                    format!(
+                        "(if (result i32) (i32.eqz {plain}) (then (i32.const 10)) (else (i32.const 20)))"
+                    ),
+                    pairs(&samples, &samples),
+                );
+                add(
+                    "eqz",
+                    &[ty, ty],
+                    format!("(i32.eqz {plain})"),
+                    pairs(&samples, &samples),
+                );
+                add(
+                    "br_if_value",
+                    &[ty, ty],
+                    format!(
+                        "(block (result i32) (i32.const 7) {plain} br_if 0 drop (i32.const 8))"
+                    ),
+                    pairs(&samples, &samples),
+                );
+                add(
+                    "select",
+                    &[ty, ty],
+                    format!("(select (i32.const 5) (i32.const 6) {plain})"),
+                    pairs(&samples, &samples),
+                );
             }
         }
     }
@@ -254,14 +453,32 @@ fn unary_cases(text: &mut String) -> Vec<Case> {
         let args: Vec<Vec<u64>> = samples.iter().map(|&a| vec![a]).collect();
         let mut add = |suffix: &str, body: String, args: Vec<Vec<u64>>| {
             let name = format!("f{n}.{suffix}");
-            writeln!(text, "(func (export \"{name}\") (param {ty}) (result {result}) {body})").expect("a string");
-            cases.push(Case { name, op: op.clone(), result, params: vec![ty], args });
+            writeln!(
+                text,
+                "(func (export \"{name}\") (param {ty}) (result {result}) {body})"
+            )
+            .expect("a string");
+            cases.push(Case {
+                name,
+                op: op.clone(),
+                result,
+                params: vec![ty],
+                args,
+            });
         };
         add("local", format!("({op} (local.get 0))"), args.clone());
         add("home", format!("local.get 0 (block) {op}"), args.clone());
-        add("register", format!("({op} (select (local.get 0) (local.get 0) (i32.eqz (i32.const 0))))"), args);
+        add(
+            "register",
+            format!("({op} (select (local.get 0) (local.get 0) (i32.eqz (i32.const 0))))"),
+            args,
+        );
         for (i, &bits) in samples.iter().enumerate() {
-            add(&format!("constant{i}"), format!("({op} {})", constant(ty, bits)), vec![vec![0]]);
+            add(
+                &format!("constant{i}"),
+                format!("({op} {})", constant(ty, bits)),
+                vec![vec![0]],
+            );
         }
     }
     cases

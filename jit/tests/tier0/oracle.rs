@@ -7,16 +7,20 @@ use midair_jit::{
 };
 use wasmi::{Engine, Instance, Linker, Module, Store, Val};
 
-pub struct Oracle {
+pub(crate) struct Oracle {
     store: Store<()>,
     instance: Instance,
 }
 
 impl Oracle {
-    pub fn new(text: &str) -> Self {
-        let engine = Engine::default();
+    pub(crate) fn new(text: &str) -> Self {
         let bytes = wat::parse_str(text).expect("the text is well-formed");
-        let module = Module::new(&engine, &bytes[..]).expect("the module is valid");
+        Self::from_bytes(&bytes)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let engine = Engine::default();
+        let module = Module::new(&engine, bytes).expect("the module is valid");
         let mut linker = <Linker<()>>::new(&engine);
         for import in module.imports() {
             let ty = import.ty().func().expect("functions only").clone();
@@ -49,8 +53,20 @@ impl Oracle {
         Self { store, instance }
     }
 
+    /// Bits of an exported global.
+    pub(crate) fn global(&self, name: &str) -> u64 {
+        let global = self.instance.get_global(&self.store, name);
+        bits(&global.expect("it is exported").get(&self.store))
+    }
+
+    /// The exported memory.
+    pub(crate) fn memory(&self, name: &str) -> &[u8] {
+        let memory = self.instance.get_memory(&self.store, name);
+        memory.expect("it is exported").data(&self.store)
+    }
+
     /// Calls an export. A trap has no offset here.
-    pub fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
+    pub(crate) fn call(&mut self, name: &str, args: &[u64]) -> Outcome {
         let func = self
             .instance
             .get_func(&self.store, name)

@@ -42,7 +42,10 @@ fn agree(text: &str, calls: &[(&str, &[u64])]) {
                     if let Outcome::Trapped(_, offset) = &mut ours {
                         *offset = 0;
                     }
-                    assert_eq!(&ours, expected, "{name} {args:x?} with {behaviour:?}, {options:?}");
+                    assert_eq!(
+                        &ours, expected,
+                        "{name} {args:x?} with {behaviour:?}, {options:?}"
+                    );
                 }
             }
         }
@@ -114,7 +117,10 @@ fn values_live_across_imports_that_suspend() {
                 (call $f (i32.const 9))))"#,
         &[
             ("loop", &[20]),
-            ("stacked", &[4.5f64.to_bits(), 12, u64::from(1.5f32.to_bits())]),
+            (
+                "stacked",
+                &[4.5f64.to_bits(), 12, u64::from(1.5f32.to_bits())],
+            ),
             ("many", &[3, 1 << 40]),
             ("beneath", &[3, 1 << 40]),
         ],
@@ -132,10 +138,13 @@ fn many_parameters_and_results_travel_through_the_transfer_area() {
             text
         })
     };
-    let reversed = (0..count).rev().filter(|i| i % 4 == 0).fold(String::new(), |mut text, i| {
-        write!(text, "(local.get {i}) ").expect("a string");
-        text
-    });
+    let reversed = (0..count)
+        .rev()
+        .filter(|i| i % 4 == 0)
+        .fold(String::new(), |mut text, i| {
+            write!(text, "(local.get {i}) ").expect("a string");
+            text
+        });
     let reversed_types = vec!["i32"; count / 4].join(" ");
     let text = format!(
         r#"(module
@@ -162,7 +171,15 @@ fn many_parameters_and_results_travel_through_the_transfer_area() {
             _ => (i as f64).to_bits(),
         })
         .collect();
-    let names = ["identity", "twice", "import", "reversed", "through_block", "br", "br_if"];
+    let names = [
+        "identity",
+        "twice",
+        "import",
+        "reversed",
+        "through_block",
+        "br",
+        "br_if",
+    ];
     let calls: Vec<(&str, &[u64])> = names.iter().map(|&name| (name, &args[..])).collect();
     agree(&text, &calls);
 }
@@ -189,7 +206,17 @@ fn arguments_in_each_others_registers_are_exchanged() {
                     (f64.add (local.get 6) (f64.const 3)))))"#,
         &[(
             "f",
-            &[1, 20, 300, 4000, 50000, 600_000, 1.5f64.to_bits(), 25.25f64.to_bits(), 300.0f64.to_bits()],
+            &[
+                1,
+                20,
+                300,
+                4000,
+                50000,
+                600_000,
+                1.5f64.to_bits(),
+                25.25f64.to_bits(),
+                300.0f64.to_bits(),
+            ],
         )],
     );
 }
@@ -310,16 +337,42 @@ fn memory_is_checked_and_grows() {
         ("global".into(), vec![5, u64::from(2.5f32.to_bits())]),
     ];
     let stores = [
-        ("i32.store", "i32"), ("i64.store", "i64"), ("f32.store", "f32"), ("f64.store", "f64"),
-        ("i32.store8", "i32"), ("i32.store16", "i32"), ("i64.store8", "i64"), ("i64.store16", "i64"), ("i64.store32", "i64"),
+        ("i32.store", "i32"),
+        ("i64.store", "i64"),
+        ("f32.store", "f32"),
+        ("f64.store", "f64"),
+        ("i32.store8", "i32"),
+        ("i32.store16", "i32"),
+        ("i64.store8", "i64"),
+        ("i64.store16", "i64"),
+        ("i64.store32", "i64"),
     ];
     let loads = [
-        ("i32.load", "i32"), ("i64.load", "i64"), ("f32.load", "f32"), ("f64.load", "f64"),
-        ("i32.load8_s", "i32"), ("i32.load8_u", "i32"), ("i32.load16_s", "i32"), ("i32.load16_u", "i32"),
-        ("i64.load8_s", "i64"), ("i64.load8_u", "i64"), ("i64.load16_s", "i64"), ("i64.load16_u", "i64"),
-        ("i64.load32_s", "i64"), ("i64.load32_u", "i64"),
+        ("i32.load", "i32"),
+        ("i64.load", "i64"),
+        ("f32.load", "f32"),
+        ("f64.load", "f64"),
+        ("i32.load8_s", "i32"),
+        ("i32.load8_u", "i32"),
+        ("i32.load16_s", "i32"),
+        ("i32.load16_u", "i32"),
+        ("i64.load8_s", "i64"),
+        ("i64.load8_u", "i64"),
+        ("i64.load16_s", "i64"),
+        ("i64.load16_u", "i64"),
+        ("i64.load32_s", "i64"),
+        ("i64.load32_u", "i64"),
     ];
-    let offsets = [0u64, 3, 65528, 65535, 65536, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+    let offsets = [
+        0u64,
+        3,
+        65528,
+        65535,
+        65536,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+    ];
     for (i, offset) in offsets.iter().enumerate() {
         for (op, ty) in stores {
             let name = format!("{op}.{i}");
@@ -331,15 +384,50 @@ fn memory_is_checked_and_grows() {
                 _ => "(i64.const 0x123456789abcdef0)",
             };
             write!(text, "(func (export \"{name}.const\") (param i32) ({op} offset={offset} (local.get 0) {value}))").expect("a string");
-            for address in [0u64, 8, 100, 65527, 65533, 65535, 65536, 0x8000_0000, 0xffff_fff8, 0xffff_ffff] {
-                calls.push((name.clone(), vec![address, 0xfedc_ba98_7654_3210 & if ty.ends_with("32") { 0xffff_ffff } else { u64::MAX }]));
+            for address in [
+                0u64,
+                8,
+                100,
+                65527,
+                65533,
+                65535,
+                65536,
+                0x8000_0000,
+                0xffff_fff8,
+                0xffff_ffff,
+            ] {
+                calls.push((
+                    name.clone(),
+                    vec![
+                        address,
+                        0xfedc_ba98_7654_3210
+                            & if ty.ends_with("32") {
+                                0xffff_ffff
+                            } else {
+                                u64::MAX
+                            },
+                    ],
+                ));
                 calls.push((format!("{name}.const"), vec![address]));
             }
         }
         for (op, ty) in loads {
             let name = format!("{op}.{i}");
             write!(text, "(func (export \"{name}\") (param i32) (result {ty}) ({op} offset={offset} (local.get 0)))").expect("a string");
-            for address in [0u64, 5, 8, 97, 65520, 65527, 65533, 65535, 65536, 0x8000_0000, 0xffff_fff8, 0xffff_ffff] {
+            for address in [
+                0u64,
+                5,
+                8,
+                97,
+                65520,
+                65527,
+                65533,
+                65535,
+                65536,
+                0x8000_0000,
+                0xffff_fff8,
+                0xffff_ffff,
+            ] {
                 calls.push((name.clone(), vec![address]));
             }
         }
@@ -351,7 +439,10 @@ fn memory_is_checked_and_grows() {
         calls.push((format!("{op}.4"), vec![65536 * 2]));
     }
     text.push(')');
-    let calls: Vec<(&str, &[u64])> = calls.iter().map(|(name, args)| (&name[..], &args[..])).collect();
+    let calls: Vec<(&str, &[u64])> = calls
+        .iter()
+        .map(|(name, args)| (&name[..], &args[..]))
+        .collect();
     agree(&text, &calls);
 }
 
@@ -450,11 +541,22 @@ fn large_images_are_copied_whole_and_released() {
     let locals = vec!["i64"; count].join(" ");
     let mut body = String::new();
     for i in 0..count {
-        write!(body, "(local.set {} (i64.mul (local.get 0) (i64.const {})))", i + 1, i * 3 + 1).expect("a string");
+        write!(
+            body,
+            "(local.set {} (i64.mul (local.get 0) (i64.const {})))",
+            i + 1,
+            i * 3 + 1
+        )
+        .expect("a string");
     }
     let mut sum = String::from("(local.get 0)");
     for i in 0..count {
-        write!(sum, "(i64.mul (i64.const 31)) (i64.add (local.get {}))", i + 1).expect("a string");
+        write!(
+            sum,
+            "(i64.mul (i64.const 31)) (i64.add (local.get {}))",
+            i + 1
+        )
+        .expect("a string");
     }
     let text = format!(
         r#"(module
@@ -530,5 +632,10 @@ fn a_site_describes_live_locals_and_the_operand_stack() {
     for pair in draft.labels.windows(2) {
         assert!(pair[0].0 <= pair[1].0);
     }
-    assert!(draft.notes.iter().any(|&(at, offset)| at == site.return_offset && offset == site.layout.offset));
+    assert!(
+        draft
+            .notes
+            .iter()
+            .any(|&(at, offset)| at == site.return_offset && offset == site.layout.offset)
+    );
 }
