@@ -9,3 +9,6 @@ mod osr_entry;
 pub mod passes;
 
 pub mod pipeline;
+
+#[cfg(test)]
+mod tests;

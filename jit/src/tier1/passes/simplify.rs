@@ -367,10 +367,7 @@ impl Simplify<'_> {
             (U::I64Eqz, Some(&InstData::Unary { op, arg }))
                 if matches!(op, U::I64ExtendI32S | U::I64ExtendI32U) =>
             {
-                Outcome::Data(InstData::Unary {
-                    op: U::I32Eqz,
-                    arg,
-                })
+                Outcome::Data(InstData::Unary { op: U::I32Eqz, arg })
             }
             (
                 U::I32WrapI64,
@@ -379,10 +376,34 @@ impl Simplify<'_> {
                     arg,
                 }),
             )
-            | (U::F32ReinterpretI32, Some(&InstData::Unary { op: U::I32ReinterpretF32, arg }))
-            | (U::I32ReinterpretF32, Some(&InstData::Unary { op: U::F32ReinterpretI32, arg }))
-            | (U::F64ReinterpretI64, Some(&InstData::Unary { op: U::I64ReinterpretF64, arg }))
-            | (U::I64ReinterpretF64, Some(&InstData::Unary { op: U::F64ReinterpretI64, arg }))
+            | (
+                U::F32ReinterpretI32,
+                Some(&InstData::Unary {
+                    op: U::I32ReinterpretF32,
+                    arg,
+                }),
+            )
+            | (
+                U::I32ReinterpretF32,
+                Some(&InstData::Unary {
+                    op: U::F32ReinterpretI32,
+                    arg,
+                }),
+            )
+            | (
+                U::F64ReinterpretI64,
+                Some(&InstData::Unary {
+                    op: U::I64ReinterpretF64,
+                    arg,
+                }),
+            )
+            | (
+                U::I64ReinterpretF64,
+                Some(&InstData::Unary {
+                    op: U::F64ReinterpretI64,
+                    arg,
+                }),
+            )
             | (U::F32Neg, Some(&InstData::Unary { op: U::F32Neg, arg }))
             | (U::F64Neg, Some(&InstData::Unary { op: U::F64Neg, arg })) => Outcome::Value(arg),
             _ => Outcome::Keep,
@@ -502,14 +523,7 @@ impl Simplify<'_> {
     }
 
     /// Signed division by 2^power: negative numbers are rounded up by adding 2^power - 1 first.
-    fn divide_by_power(
-        &mut self,
-        op: Op,
-        ty: Type,
-        x: Value,
-        power: u32,
-        width: u64,
-    ) -> Outcome {
+    fn divide_by_power(&mut self, op: Op, ty: Type, x: Value, power: u32, width: u64) -> Outcome {
         let sign = self.with_constant(Op::ShrS, ty, x, width - 1);
         let sign = self.emit(sign);
         let bias = self.with_constant(Op::ShrU, ty, sign, width - u64::from(power));
