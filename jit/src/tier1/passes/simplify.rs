@@ -65,8 +65,6 @@ enum Outcome {
     Value(Value),
     /// It is this one.
     Data(InstData),
-    /// It does nothing.
-    Nothing,
 }
 
 /// An integer operator without its width.
@@ -156,10 +154,6 @@ impl Simplify<'_> {
                 Outcome::Value(value) => {
                     let result = self.func.insts[inst.index()].results[0];
                     self.replacements.replace(result, value);
-                    self.changed = true;
-                    return;
-                }
-                Outcome::Nothing => {
                     self.changed = true;
                     return;
                 }
