@@ -309,7 +309,7 @@ impl<'m> Machine<'m> {
         }
         self.headers += 1;
         // OSR code meets the header it was entered at first: do not bounce for ever.
-        if self.headers % every != 0 || self.depth > 50 || self.transitions > 300 {
+        if !self.headers.is_multiple_of(every) || self.depth > 50 || self.transitions > 300 {
             return None;
         }
         let entry = Entry::Osr(state.layout.offset);

@@ -1086,3 +1086,59 @@ fn random_modules_agree_with_wasmi_in_every_way() {
     assert!(tally.compared > 1000, "{tally:?}");
     assert_eq!(tally.disagreements, 0);
 }
+
+/// Sizes that guests can reach end in code or in a refusal, soon.
+#[test]
+fn hostile_bodies_are_optimized_or_refused() {
+    use crate::{
+        frame::layout::FrameLayout,
+        ir::value::Entry,
+        options::CompileOptions,
+        tier1::{build::build, pipeline::optimize},
+        wasm::{liveness::Liveness, types::FuncIndex},
+    };
+    let repeat = |text: &str, n: usize| text.repeat(n);
+    let bodies = [
+        // Many branches to one far label.
+        format!("(block $b {})", repeat("(br_if $b (local.get 0))", 20_000)),
+        // Deep nesting of loops, and of blocks each left from the middle.
+        format!(
+            "{} {}",
+            repeat("loop ", 3000),
+            repeat("local.get 0 br_if 0 end ", 3000)
+        ),
+        format!(
+            "{} {} {}",
+            repeat("block ", 3000),
+            (0..3000)
+                .map(|n| format!("local.get 0 br_if {n} "))
+                .collect::<String>(),
+            repeat("end ", 3000)
+        ),
+        // Long lines.
+        repeat(
+            "(local.set 0 (i32.add (local.get 0) (i32.mul (local.get 0) (i32.const 3))))",
+            20_000,
+        ),
+        repeat(
+            "(if (local.get 0) (then (local.set 0 (i32.const 1))))",
+            10_000,
+        ),
+        // More than is optimized.
+        repeat("(drop (i32.const 1))", 300_000),
+    ];
+    let options = CompileOptions {
+        checkers: false,
+        ..CompileOptions::default()
+    };
+    for body in bodies {
+        let wat = format!("(module (func (param i32) (local i32 i64) {body}))");
+        let module = Module::new(&wat::parse_str(&wat).expect("well-formed")).expect("valid");
+        let func = FuncIndex(0);
+        let liveness = Liveness::compute(&module, func).expect("valid");
+        let frame = FrameLayout::new(3, 0);
+        if let Ok(mut func) = build(&module, func, Entry::Top, &liveness, &frame, &[], &options) {
+            optimize(&mut func, &options);
+        }
+    }
+}

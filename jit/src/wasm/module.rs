@@ -582,11 +582,11 @@ macro_rules! define_is_supported {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
         /// Whether an operator belongs to what is supported.
         fn is_supported(operator: &Operator<'_>) -> bool {
-            match operator {
-                Operator::CallIndirect { .. } => false,
+            let proposal = match operator {
                 $(Operator::$op { .. } => define_is_supported!(proposal $proposal),)*
                 _ => false,
-            }
+            };
+            proposal && !matches!(operator, Operator::CallIndirect { .. })
         }
     };
     (proposal mvp) => { true };

@@ -458,7 +458,7 @@ impl Simplify<'_> {
         });
         match op {
             Op::Add | Op::Sub | Op::Or | Op::Xor if bits == 0 => Outcome::Value(x),
-            Op::Shl | Op::ShrS | Op::ShrU | Op::Rotl | Op::Rotr if bits % width == 0 => {
+            Op::Shl | Op::ShrS | Op::ShrU | Op::Rotl | Op::Rotr if bits.is_multiple_of(width) => {
                 Outcome::Value(x)
             }
             Op::Sub => Outcome::Data(self.with_constant(Op::Add, ty, x, bits.wrapping_neg())),
