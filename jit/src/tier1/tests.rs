@@ -698,7 +698,7 @@ impl Writer {
         };
         match choice {
             0 => {
-                write!(self.out, "(i32.const {})", self.random.below(40) as i32 - 8).expect("text")
+                write!(self.out, "(i32.const {})", self.random.below(40) as i32 - 8).expect("text");
             }
             1 | 2 => write!(self.out, "(local.get {})", self.random.below(6)).expect("text"),
             3..=6 => {
@@ -757,7 +757,7 @@ impl Writer {
         };
         match choice {
             0 => {
-                write!(self.out, "(i64.const {})", self.random.below(40) as i32 - 8).expect("text")
+                write!(self.out, "(i64.const {})", self.random.below(40) as i32 - 8).expect("text");
             }
             1 | 2 => write!(self.out, "(local.get {})", 6 + self.random.below(3)).expect("text"),
             3 => {

@@ -352,9 +352,9 @@ impl Module {
     ///
     /// # Panics
     /// If the function is imported.
-    pub fn body(&self, func: FuncIndex) -> wasmparser::FunctionBody<'_> {
+    pub fn body(&self, func: FuncIndex) -> FunctionBody<'_> {
         let range = self.bodies[func.index() - self.imported_functions as usize].clone();
-        wasmparser::FunctionBody::new(wasmparser::BinaryReader::new(
+        FunctionBody::new(wasmparser::BinaryReader::new(
             &self.bytes[range.clone()],
             range.start as u64,
         ))

@@ -358,11 +358,13 @@ impl Simplify<'_> {
                 U::I64Eqz => Outcome::Data(self.with_constant(Op::Ne, Type::I64, arg, 0)),
                 _ => Outcome::Keep,
             },
-            (U::I64Eqz, Some(&InstData::Unary { op, arg }))
-                if matches!(op, U::I64ExtendI32S | U::I64ExtendI32U) =>
-            {
-                Outcome::Data(InstData::Unary { op: U::I32Eqz, arg })
-            }
+            (
+                U::I64Eqz,
+                Some(&InstData::Unary {
+                    op: U::I64ExtendI32S | U::I64ExtendI32U,
+                    arg,
+                }),
+            ) => Outcome::Data(InstData::Unary { op: U::I32Eqz, arg }),
             (
                 U::I32WrapI64,
                 Some(&InstData::Unary {
