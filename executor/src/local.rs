@@ -1,0 +1,279 @@
+//! An executor of one thread: futures that need not be `Send`, a queue without atomics.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::current;
+use crate::queue::list::List;
+use crate::resumption;
+use crate::scheduler::{Kind, Local, Shared};
+use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::task::cell;
+use crate::task::handle::JoinHandle;
+use crate::task::header::TaskHeader;
+
+/// How many tasks run before the main future of `block_on` is looked at again.
+const MAIN_INTERVAL: usize = 61;
+
+/// An executor that runs on the thread that made it.
+///
+/// Tasks run while [`block_on`](Self::block_on) or [`run_until_idle`](Self::run_until_idle) does. Dropping the
+/// executor drops the futures of all its tasks, here.
+///
+/// ```
+/// use std::rc::Rc;
+///
+/// let executor = midair_executor::LocalExecutor::new();
+/// let shared = Rc::new(21);
+/// let doubled = executor.block_on(async {
+///     let shared = Rc::clone(&shared);
+///     executor.spawn(async move { *shared * 2 }).await
+/// });
+/// assert_eq!(doubled.unwrap(), 42);
+/// ```
+#[derive(Debug)]
+pub struct LocalExecutor {
+    shared: Arc<Shared>,
+    main: Arc<MainWake>,
+    thread_bound: PhantomData<Rc<()>>,
+}
+
+/// Wakes the main future of a `block_on`.
+#[derive(Debug)]
+struct MainWake {
+    woken: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl futures::task::ArcWake for MainWake {
+    fn wake_by_ref(this: &Arc<Self>) {
+        this.woken.store(true, Ordering::Release);
+        if !std::ptr::eq(current::scheduler(), Arc::as_ptr(&this.shared)) {
+            this.local().parker.unpark();
+        }
+    }
+}
+
+impl MainWake {
+    fn local(&self) -> &Local {
+        local(&self.shared)
+    }
+}
+
+fn local(shared: &Shared) -> &Local {
+    match &shared.kind {
+        Kind::Local(local) => local,
+        Kind::Pool(_) => unreachable!("a local executor is local"),
+    }
+}
+
+impl Default for LocalExecutor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LocalExecutor {
+    /// An executor of this thread.
+    pub fn new() -> Self {
+        let shared = Arc::new(Shared::local());
+        Self {
+            main: Arc::new(MainWake {
+                woken: AtomicBool::new(false),
+                shared: Arc::clone(&shared),
+            }),
+            shared,
+            thread_bound: PhantomData,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn local(&self) -> &Local {
+        local(&self.shared)
+    }
+
+    /// Starts a task. It runs while the executor does.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        if size_of::<F>() > cell::LARGE_FUTURE {
+            self.spawn_cell(Box::pin(future))
+        } else {
+            self.spawn_cell(future)
+        }
+    }
+
+    fn spawn_cell<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        // SAFETY: `self` cannot leave its home thread.
+        unsafe { start(&self.shared, future) }
+    }
+
+    /// Runs tasks on this thread until `future` is ready.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let entered = current::enter(Arc::as_ptr(&self.shared));
+        let mut future = pin!(future);
+        let waker: Waker = futures::task::waker(Arc::clone(&self.main));
+        let mut context = Context::from_waker(&waker);
+        self.main.woken.store(true, Ordering::Relaxed);
+        let output = loop {
+            if self.main.woken.swap(false, Ordering::AcqRel)
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
+            {
+                break output;
+            }
+            let mut ran = 0;
+            while ran < MAIN_INTERVAL && !self.main.woken.load(Ordering::Relaxed) && self.tick() {
+                ran += 1;
+            }
+            if ran == 0 && !self.main.woken.load(Ordering::Acquire) {
+                self.local().parker.park(None);
+            }
+        };
+        // an outer `block_on` of the same executor may have been woken meanwhile
+        self.main.woken.store(true, Ordering::Release);
+        drop(entered);
+        output
+    }
+
+    /// Runs tasks until none is queued. Answers how many runs that took.
+    pub fn run_until_idle(&self) -> usize {
+        let _entered = current::enter(Arc::as_ptr(&self.shared));
+        let mut ran = 0;
+        while self.tick() {
+            ran += 1;
+        }
+        ran
+    }
+
+    /// Runs one task, if one is queued.
+    pub fn try_tick(&self) -> bool {
+        let _entered = current::enter(Arc::as_ptr(&self.shared));
+        self.tick()
+    }
+
+    #[inline]
+    fn next(&self) -> Option<NonNull<TaskHeader>> {
+        let mut arrived = if self.shared.injector.is_empty() {
+            List::new()
+        } else {
+            self.shared.injector.take(usize::MAX)
+        };
+        // SAFETY: 1. `self` cannot leave its home thread. 2. lists call nobody.
+        unsafe {
+            self.local().home(|home| {
+                home.queue.append(&mut arrived);
+                home.queue.pop_front()
+            })
+        }
+    }
+
+    #[inline]
+    fn tick(&self) -> bool {
+        let Some(task) = self.next() else {
+            return false;
+        };
+        // SAFETY: the queue gave us the runnable, and we are entered on the home thread.
+        unsafe { resumption::run(&self.shared, &self.local().counters, task) };
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
+        unsafe { self.local().home(|home| home.owned.live() == 0) }
+    }
+}
+
+/// Starts a task that need not be `Send` on the [`LocalExecutor`] that is running this thread.
+///
+/// ```
+/// use midair_executor::{LocalExecutor, spawn_local};
+///
+/// let executor = LocalExecutor::new();
+/// let answer = executor.block_on(async { spawn_local(async { 42 }).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+///
+/// # Panics
+///
+/// If none is running here.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let scheduler = current::scheduler();
+    assert!(!scheduler.is_null(), "no executor runs on this thread");
+    // SAFETY: the current one is alive.
+    let shared = unsafe { &*scheduler };
+    assert!(
+        matches!(shared.kind, Kind::Local(_)),
+        "a worker of an `Executor` may not run what is not `Send`"
+    );
+    if size_of::<F>() > cell::LARGE_FUTURE {
+        // SAFETY: a local executor is entered on its home thread only.
+        unsafe { start(shared, Box::pin(future)) }
+    } else {
+        // SAFETY: as above.
+        unsafe { start(shared, future) }
+    }
+}
+
+/// # Safety
+///
+/// 1. This is the home thread of `shared`.
+unsafe fn start<F: Future>(shared: &Shared, future: F) -> JoinHandle<F::Output> {
+    let task = cell::allocate(future, shared, 0);
+    // SAFETY: the cell was made for this output, and its join interest is ours.
+    let handle = unsafe { JoinHandle::new(task) };
+    // SAFETY: 1. the runnable is ours. 2. (1).
+    unsafe { shared.start(task) };
+    handle
+}
+
+impl Drop for LocalExecutor {
+    fn drop(&mut self) {
+        let _entered = current::enter(Arc::as_ptr(&self.shared));
+        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
+        unsafe { self.local().home(|home| home.owned.close()) };
+        loop {
+            // SAFETY: as above.
+            let closed = unsafe { self.local().home(|home| home.owned.close_next()) };
+            if let Some(task) = closed {
+                // SAFETY: closing it gave us the runnable.
+                unsafe { resumption::run(&self.shared, &self.local().counters, task) };
+            } else if let Some(task) = self.next() {
+                // SAFETY: the queue gave us the runnable.
+                unsafe { resumption::cancel(task) };
+            } else if self.is_empty() {
+                break;
+            } else {
+                // a foreign thread holds a runnable and is about to push it
+                self.local().parker.park(None);
+            }
+        }
+        let mut late = self.shared.injector.close();
+        while let Some(task) = late.pop_front() {
+            // SAFETY: the queue gave us the runnable.
+            unsafe { resumption::cancel(task) };
+        }
+        while let Some(task) = self.next() {
+            // SAFETY: the queue gave us the runnable.
+            unsafe { resumption::cancel(task) };
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! All that is queued at one worker: the slot for the newest, the ring, and what does not fit into it.
+//!
+//! ```text
+//!   woken --> [lifo] --displaced--> ring (256, thieves take from its front) <--refill-- overflow (a list, locked)
+//!                    spawned, again --^ (or into the overflow, while that is not empty)
+//! ```
+//!
+//! Ring and overflow together are one first-in first-out queue.
+
+use std::ptr::{self, NonNull};
+
+use crate::queue::list::List;
+use crate::queue::ring::{BATCH, Ring};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::task::header::TaskHeader;
+
+/// The queue of one worker.
+#[derive(Debug)]
+pub(crate) struct Local {
+    lifo: AtomicPtr<TaskHeader>,
+    ring: Ring,
+    overflow_len: AtomicUsize,
+    overflow: Mutex<List>,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        Self {
+            lifo: AtomicPtr::new(ptr::null_mut()),
+            ring: Ring::new(),
+            overflow_len: AtomicUsize::new(0),
+            overflow: Mutex::new(List::new()),
+        }
+    }
+
+    /// How many wait in line, the slot not counted.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.ring.len() + self.overflow_len.load(Ordering::Acquire)
+    }
+
+    /// Is nothing at all here?
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.lifo.load(Ordering::Acquire).is_null()
+    }
+
+    /// Puts a runnable into the slot; what was there goes to the back. Called by the worker only.
+    ///
+    /// # Safety
+    ///
+    /// 1. The caller holds the runnable and gives it up.
+    #[inline]
+    pub(crate) unsafe fn push_lifo(&self, task: NonNull<TaskHeader>) {
+        // only the worker fills the slot: if it is empty, it stays so until this store
+        if self.lifo.load(Ordering::Relaxed).is_null() {
+            self.lifo.store(task.as_ptr(), Ordering::Release);
+            return;
+        }
+        let displaced = self.lifo.swap(task.as_ptr(), Ordering::AcqRel);
+        if let Some(displaced) = NonNull::new(displaced) {
+            // SAFETY: the swap gave us its runnable.
+            unsafe { self.push_back(displaced) };
+        }
+    }
+
+    /// Takes what is in the slot. Called by the worker, and by a thief if the worker is stuck.
+    #[inline]
+    pub(crate) fn pop_lifo(&self) -> Option<NonNull<TaskHeader>> {
+        if self.lifo.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
+        NonNull::new(self.lifo.swap(ptr::null_mut(), Ordering::AcqRel))
+    }
+
+    /// Puts a runnable at the back. Called by the worker only.
+    ///
+    /// # Safety
+    ///
+    /// 1. The caller holds the runnable and gives it up.
+    #[inline]
+    pub(crate) unsafe fn push_back(&self, task: NonNull<TaskHeader>) {
+        if self.overflow_len.load(Ordering::Relaxed) == 0 && self.ring.push(task) {
+            return;
+        }
+        // SAFETY: (1).
+        unsafe { self.push_overflow(task) };
+    }
+
+    #[cold]
+    unsafe fn push_overflow(&self, task: NonNull<TaskHeader>) {
+        let mut overflow = self.overflow.lock();
+        // SAFETY: the caller's runnable.
+        unsafe { overflow.push_back(task) };
+        self.overflow_len.store(overflow.len(), Ordering::Release);
+    }
+
+    /// Puts a list at the back. Called by the worker only.
+    pub(crate) fn append(&self, mut list: List) {
+        while let Some(task) = list.pop_front() {
+            // SAFETY: the list gave us its runnable.
+            unsafe { self.push_back(task) };
+        }
+    }
+
+    /// Takes the oldest. Called by the worker only.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<NonNull<TaskHeader>> {
+        let task = self.ring.pop();
+        if task.is_none() && self.overflow_len.load(Ordering::Relaxed) != 0 {
+            return self.refill();
+        }
+        task
+    }
+
+    #[cold]
+    fn refill(&self) -> Option<NonNull<TaskHeader>> {
+        let mut front = self.take_overflow(BATCH);
+        let first = front.pop_front();
+        while let Some(task) = front.pop_front() {
+            let pushed = self.ring.push(task);
+            debug_assert!(pushed, "the ring was empty");
+        }
+        first
+    }
+
+    fn take_overflow(&self, count: usize) -> List {
+        let mut overflow = self.overflow.lock();
+        let front = overflow.split_front(count);
+        self.overflow_len.store(overflow.len(), Ordering::Release);
+        front
+    }
+
+    /// Takes part of what waits here and puts it at the back of the thief's own queue `into`. Answers how many.
+    pub(crate) fn steal(&self, into: &Self) -> usize {
+        let stolen = self.ring.steal(|task| {
+            // SAFETY: the theft gave us its runnable.
+            unsafe { into.push_back(task) };
+        });
+        if stolen != 0 || self.overflow_len.load(Ordering::Acquire) == 0 {
+            return stolen;
+        }
+        let list = self.take_overflow(BATCH);
+        let count = list.len();
+        into.append(list);
+        count
+    }
+}

@@ -1,0 +1,397 @@
+//! The loop of a worker: run, steal, park.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use crate::current;
+use crate::idle::MAX_WORKERS;
+use crate::resumption;
+use crate::scheduler::{Kind, Pool, Shared, Site};
+use crate::sync::Arc;
+use crate::task::header::TaskHeader;
+
+/// So many tasks in a row come from the slot of the newest; then the queue has its turn.
+const LIFO_BOUND: u32 = 3;
+
+/// So many runs between two looks at what other threads pushed.
+const INJECTOR_INTERVAL: u32 = 16;
+
+/// So many runs between two looks at the clock.
+const CLOCK_INTERVAL: u32 = 64;
+
+/// A worker whose runs take less than this on average keeps its surplus: waking a thief would cost more.
+const BRISK: Duration = Duration::from_nanos(500);
+
+/// From a brisk worker, a thief with a licence takes only if so many wait.
+const WORTHWHILE: usize = 64;
+
+/// How often the watch looks, at first and at most.
+const WATCH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
+
+/// What a worker thread keeps to itself.
+struct Worker<'a> {
+    shared: &'a Shared,
+    pool: &'a Pool,
+    site: &'a Site,
+    index: usize,
+    ticks: Cell<u32>,
+    lifo_run: Cell<u32>,
+    /// Counted in `Idle::searching`.
+    searching: Cell<bool>,
+    /// The watch found that work waits: brisk workers may be stolen from until nothing is found.
+    licence: Cell<bool>,
+    brisk: Cell<bool>,
+    sampled: Cell<Instant>,
+    random: Cell<u64>,
+}
+
+/// The life of a worker thread.
+pub(crate) fn run(shared: &Arc<Shared>, index: usize) {
+    let Kind::Pool(pool) = &shared.kind else {
+        unreachable!("workers belong to a pool");
+    };
+    let _entered = current::enter_worker(Arc::as_ptr(shared), index);
+    let worker = Worker::new(shared, pool, index);
+    worker.work(|| pool.idle.is_closing());
+    worker.close();
+}
+
+/// Runs tasks on a worker's thread, from within one of its tasks, until `done`.
+///
+/// `done` is asked after every run, and after every unpark of `parker` of that worker.
+pub(crate) fn help(shared: &Shared, index: usize, done: impl Fn() -> bool) {
+    let Kind::Pool(pool) = &shared.kind else {
+        unreachable!("workers belong to a pool");
+    };
+    let worker = Worker::new(shared, pool, index);
+    worker.work(done);
+    if worker.searching.get() {
+        worker.found();
+    }
+}
+
+impl<'a> Worker<'a> {
+    fn new(shared: &'a Shared, pool: &'a Pool, index: usize) -> Self {
+        Self {
+            shared,
+            pool,
+            site: &pool.sites[index],
+            index,
+            ticks: Cell::new(0),
+            lifo_run: Cell::new(0),
+            searching: Cell::new(false),
+            licence: Cell::new(false),
+            brisk: Cell::new(pool.idle.is_brisk(index)),
+            sampled: Cell::new(Instant::now()),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
+        }
+    }
+
+    fn work(&self, done: impl Fn() -> bool) {
+        while !done() {
+            match self.next() {
+                Some(task) => self.run(task),
+                None => match self.search() {
+                    Some(task) => self.run(task),
+                    None => self.sleep(&done),
+                },
+            }
+        }
+    }
+
+    #[inline]
+    fn run(&self, task: NonNull<TaskHeader>) {
+        if self.searching.get() {
+            self.found();
+        }
+        if self.pool.idle.someone_sleeps() {
+            self.consider_sharing();
+        }
+        // SAFETY: a queue gave us the runnable, and this thread is entered.
+        unsafe { resumption::run(self.shared, &self.site.counters, task) };
+    }
+
+    /// The next task of our own, or of everybody's.
+    #[inline]
+    fn next(&self) -> Option<NonNull<TaskHeader>> {
+        let ticks = self.ticks.get().wrapping_add(1);
+        self.ticks.set(ticks);
+        if ticks.is_multiple_of(INJECTOR_INTERVAL) {
+            self.tend(ticks);
+        }
+        let queue = &self.site.queue;
+        if self.lifo_run.get() < LIFO_BOUND {
+            if let Some(task) = queue.pop_lifo() {
+                self.lifo_run.set(self.lifo_run.get() + 1);
+                return Some(task);
+            }
+        }
+        self.lifo_run.set(0);
+        queue
+            .pop()
+            .or_else(|| queue.pop_lifo())
+            .or_else(|| self.take_injected())
+    }
+
+    /// What is due now and then.
+    #[cold]
+    fn tend(&self, ticks: u32) {
+        if !self.shared.injector.is_empty() {
+            // behind what is here: it waited its turn
+            self.site.queue.append(self.injected());
+        }
+        self.shared.tend();
+        if ticks.is_multiple_of(CLOCK_INTERVAL) {
+            let now = Instant::now();
+            let brisk = now - self.sampled.replace(now) < BRISK * CLOCK_INTERVAL;
+            if brisk != self.brisk.replace(brisk) {
+                self.pool.idle.set_brisk(self.index, brisk);
+            }
+        }
+    }
+
+    fn injected(&self) -> crate::queue::list::List {
+        let share = self.shared.injector.len() / self.pool.sites.len() + 1;
+        self.shared
+            .injector
+            .take(share.min(crate::queue::ring::BATCH))
+    }
+
+    fn take_injected(&self) -> Option<NonNull<TaskHeader>> {
+        if self.shared.injector.is_empty() {
+            return None;
+        }
+        let mut list = self.injected();
+        let first = list.pop_front();
+        self.site.queue.append(list);
+        first
+    }
+
+    /// Wakes a sleeper, if what waits here is worth it.
+    fn consider_sharing(&self) {
+        if self.site.queue.len() == 0 {
+            return;
+        }
+        if self.brisk.get() && self.pool.idle.is_watched() {
+            return;
+        }
+        if let Some(sleeper) = self.pool.idle.claim_for_surplus() {
+            self.pool.unpark(sleeper);
+        }
+    }
+
+    /// Ends our search: it was successful, or is pointless.
+    fn found(&self) {
+        self.searching.set(false);
+        if self.pool.idle.end_search() && !self.shared.injector.is_empty() {
+            // others may have relied on us to find what is there
+            if let Some(sleeper) = self.pool.idle.claim_for_surplus() {
+                self.pool.unpark(sleeper);
+            }
+        }
+    }
+
+    fn search(&self) -> Option<NonNull<TaskHeader>> {
+        if !self.searching.get() {
+            if !self.pool.idle.begin_search(self.pool.sites.len()) {
+                return None;
+            }
+            self.searching.set(true);
+        }
+        let victims = self.pool.sites.len();
+        let start = self.random(victims);
+        for offset in 0..victims {
+            let victim = (start + offset) % victims;
+            if self.is_worthwhile(victim) && self.steal(victim) {
+                return self.site.queue.pop();
+            }
+        }
+        self.licence.set(false);
+        self.take_injected()
+    }
+
+    fn steal(&self, victim: usize) -> bool {
+        let stolen = self.pool.sites[victim].queue.steal(&self.site.queue);
+        self.site.counters.add_steals(stolen);
+        stolen != 0
+    }
+
+    fn is_worthwhile(&self, victim: usize) -> bool {
+        if victim == self.index {
+            return false;
+        }
+        let waiting = self.pool.sites[victim].queue.len();
+        if self.pool.idle.is_brisk(victim) {
+            self.licence.get() && waiting >= WORTHWHILE
+        } else {
+            waiting != 0
+        }
+    }
+
+    fn something_to_do(&self) -> bool {
+        !self.shared.injector.is_empty()
+            || !self.site.queue.is_empty()
+            || (0..self.pool.sites.len()).any(|victim| self.is_worthwhile(victim))
+    }
+
+    /// Sleeps until there is something to do. Comes back searching.
+    fn sleep(&self, done: &impl Fn() -> bool) {
+        let idle = &self.pool.idle;
+        let workers = self.pool.sites.len();
+        self.shared.tend();
+        idle.announce(self.index, self.searching.replace(false));
+        self.site.counters.add_park();
+        if self.something_to_do() || done() {
+            self.wake_up();
+            return;
+        }
+        let mut watching = false;
+        let mut interval = WATCH.0;
+        let mut seen = [0; MAX_WORKERS];
+        loop {
+            if !watching && idle.begin_watch(self.index, workers) {
+                watching = true;
+                interval = WATCH.0;
+                seen = self.look();
+            }
+            let deadline = self.shared.next_timer();
+            let timeout = match (watching.then_some(interval), deadline) {
+                (Some(watch), Some(timer)) => Some(watch.min(timer)),
+                (watch, timer) => watch.or(timer),
+            };
+            let notified = self.site.parker.park(timeout);
+            if notified {
+                break;
+            }
+            self.shared.tend();
+            if watching {
+                let now = self.look();
+                if self.intervene(&seen, &now) {
+                    self.licence.set(true);
+                    self.wake_up();
+                    self.end_watch();
+                    self.refresh();
+                    return;
+                }
+                seen = now;
+                interval = (interval * 2).min(WATCH.1);
+                if idle.all_sleep(workers) {
+                    watching = false;
+                    self.pool.idle.end_watch();
+                    if self.something_to_do() {
+                        self.wake_up();
+                        self.refresh();
+                        return;
+                    }
+                }
+            } else if self.something_to_do() || done() {
+                self.wake_up();
+                self.refresh();
+                return;
+            }
+        }
+        if watching {
+            self.end_watch();
+        }
+        self.refresh();
+        // notified: by a claim, which counted us as searching, or by `done` becoming true, with our bit still set
+        if idle.sleeps(self.index) {
+            self.wake_up();
+        } else {
+            self.searching.set(true);
+        }
+    }
+
+    /// The clock ran while we slept.
+    fn refresh(&self) {
+        self.sampled.set(Instant::now());
+        self.ticks.set(0);
+    }
+
+    fn end_watch(&self) {
+        if self.pool.idle.end_watch()
+            && let Some(sleeper) = self.pool.idle.claim_for_surplus()
+        {
+            self.pool.unpark(sleeper);
+        }
+    }
+
+    /// Takes our own bit back. If somebody was faster, their token is on its way: take it.
+    fn wake_up(&self) {
+        if !self.pool.idle.claim(self.index) {
+            while !self.site.parker.park(None) {}
+        }
+        self.searching.set(true);
+    }
+
+    /// For the watch: how far everyone has come.
+    fn look(&self) -> [u64; MAX_WORKERS] {
+        let mut runs = [0; MAX_WORKERS];
+        for (place, site) in runs.iter_mut().zip(&self.pool.sites) {
+            *place = site.counters.runs();
+        }
+        runs
+    }
+
+    /// The watch: takes work from those who are stuck, and from those who have more than they will manage soon.
+    fn intervene(&self, before: &[u64], now: &[u64]) -> bool {
+        let mut taken = false;
+        for (victim, site) in self.pool.sites.iter().enumerate() {
+            if victim == self.index || self.pool.idle.sleeps(victim) || site.queue.is_empty() {
+                continue;
+            }
+            let stuck = before.get(victim) == now.get(victim);
+            if stuck {
+                self.pool.idle.set_brisk(victim, false);
+                if let Some(task) = site.queue.pop_lifo() {
+                    // SAFETY: the slot gave us its runnable.
+                    unsafe { self.site.queue.push_back(task) };
+                    taken = true;
+                }
+            }
+            if stuck || site.queue.len() >= WORTHWHILE {
+                taken |= self.steal(victim);
+            }
+        }
+        taken || !self.shared.injector.is_empty()
+    }
+
+    /// The end: drops what is queued and what is registered, as long as there is any.
+    fn close(&self) {
+        loop {
+            let task = self.site.queue.pop_lifo();
+            let task = task.or_else(|| self.site.queue.pop());
+            if let Some(task) = task.or_else(|| self.take_injected()) {
+                // SAFETY: a queue gave us the runnable, and this thread is entered.
+                unsafe { resumption::cancel(task) };
+            } else if let Some(task) = self.pool.close_next(self.index) {
+                // SAFETY: closing it gave us the runnable, and this thread is entered.
+                unsafe { resumption::cancel(task) };
+            } else if self.pool.has_ended() {
+                break;
+            } else {
+                // others are at work, or a foreign thread holds a runnable and is about to push it
+                self.site.parker.park(None);
+            }
+        }
+        let mut late = self.shared.injector.close();
+        while let Some(task) = late.pop_front() {
+            // SAFETY: the queue gave us the runnable, and this thread is entered.
+            unsafe { resumption::cancel(task) };
+        }
+        while let Some(task) = self.site.queue.pop_lifo().or_else(|| self.site.queue.pop()) {
+            // SAFETY: the queue gave us the runnable, and this thread is entered.
+            unsafe { resumption::cancel(task) };
+        }
+    }
+
+    fn random(&self, bound: usize) -> usize {
+        let mut state = self.random.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.random.set(state);
+        usize::try_from(state % bound as u64).expect("less than the bound")
+    }
+}

@@ -1,0 +1,6 @@
+//! Tier-0 code, run and compared with wasmi.
+
+mod machine;
+mod numeric;
+mod oracle;
+mod programs;
