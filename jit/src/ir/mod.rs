@@ -15,3 +15,6 @@ pub mod text;
 pub mod verify;
 
 pub mod eval;
+
+#[cfg(test)]
+pub(crate) mod interp;

@@ -1,6 +1,10 @@
 //! Types, widths and properties of operators, and the operands of instructions.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::use_self,
+    reason = "tables of operators read better with one-letter names"
+)]
 
 use super::value::{
     BinaryOp, Block, Function, InstData, Jump, LoadOp, StoreOp, Type, UnaryOp, Value,

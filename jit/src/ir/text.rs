@@ -615,7 +615,7 @@ block3:
   v12 = memory_grow v9
   return v12
 ";
-        let func = parse::parse(text);
+        let func = parse(text);
         assert_eq!(func.to_string(), text);
         verify_function(&func).expect("it is well-formed");
     }
@@ -656,7 +656,7 @@ block3:
                 "outside an OSR entry",
             ),
         ] {
-            let error = verify_function(&parse::parse(text)).expect_err(wrong);
+            let error = verify_function(&parse(text)).expect_err(wrong);
             assert!(error.contains(wrong), "{error}");
         }
     }

@@ -120,7 +120,7 @@ impl Verifier<'_> {
                     .map_err(|what| format!("{inst} in {block}: {what}"))?;
             }
         }
-        for (block, at) in liveness::live_across_epochs(func, &cfg, Type::Ptr) {
+        if let Some((block, at)) = liveness::live_across_epochs(func, &cfg, Type::Ptr).next() {
             return Err(format!(
                 "an address lives across instruction {at} of {block}"
             ));

@@ -80,4 +80,3 @@ pub(super) fn store(operator: &Operator<'_>) -> Option<(StoreOp, u64)> {
         _ => return None,
     })
 }
-

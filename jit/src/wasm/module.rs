@@ -352,9 +352,9 @@ impl Module {
     ///
     /// # Panics
     /// If the function is imported.
-    pub fn body(&self, func: FuncIndex) -> wasmparser::FunctionBody<'_> {
+    pub fn body(&self, func: FuncIndex) -> FunctionBody<'_> {
         let range = self.bodies[func.index() - self.imported_functions as usize].clone();
-        wasmparser::FunctionBody::new(wasmparser::BinaryReader::new(
+        FunctionBody::new(wasmparser::BinaryReader::new(
             &self.bytes[range.clone()],
             range.start as u64,
         ))
@@ -582,11 +582,11 @@ macro_rules! define_is_supported {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
         /// Whether an operator belongs to what is supported.
         fn is_supported(operator: &Operator<'_>) -> bool {
-            match operator {
-                Operator::CallIndirect { .. } => false,
+            let proposal = match operator {
                 $(Operator::$op { .. } => define_is_supported!(proposal $proposal),)*
                 _ => false,
-            }
+            };
+            proposal && !matches!(operator, Operator::CallIndirect { .. })
         }
     };
     (proposal mvp) => { true };

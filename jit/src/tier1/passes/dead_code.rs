@@ -67,7 +67,13 @@ pub fn run(func: &mut Function) -> Changed {
     let removed: Vec<Vec<bool>> = func
         .blocks
         .iter()
-        .map(|block| block.params.iter().map(|param| !used[param.index()]).collect())
+        .map(|block| {
+            block
+                .params
+                .iter()
+                .map(|param| !used[param.index()])
+                .collect()
+        })
         .collect();
     if removed.iter().flatten().any(|&removed| removed) {
         remove_params(func, &removed);
@@ -78,7 +84,8 @@ pub fn run(func: &mut Function) -> Changed {
         let before = insts.len();
         insts.retain(|inst| {
             let node = &func.insts[inst.index()];
-            node.results.iter().any(|result| used[result.index()]) || !is_removable(func, &node.data)
+            node.results.iter().any(|result| used[result.index()])
+                || !is_removable(func, &node.data)
         });
         changed |= insts.len() != before;
         func.blocks[n].insts = insts;

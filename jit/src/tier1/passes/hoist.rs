@@ -126,7 +126,10 @@ fn make_preheaders(func: &mut Function) -> bool {
             block: header,
             args,
         });
-        let &first = func.blocks[header.index()].insts.first().expect("not empty");
+        let &first = func.blocks[header.index()]
+            .insts
+            .first()
+            .expect("not empty");
         let offset = func.insts[first.index()].offset;
         let jump = func.add_inst(jump, &[], offset);
         func.blocks[preheader.index()].insts.push(jump);

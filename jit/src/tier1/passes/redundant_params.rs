@@ -49,7 +49,8 @@ pub fn run(func: &mut Function) -> Changed {
             let params = func.blocks[block.index()].params.len();
             // The one value that is not the parameter itself; two of them make it not redundant.
             let mut only: Vec<Option<Value>> = vec![None; params];
-            let mut redundant: Vec<bool> = removed[block.index()].iter().map(|&gone| !gone).collect();
+            let mut redundant: Vec<bool> =
+                removed[block.index()].iter().map(|&gone| !gone).collect();
             for &(inst, n) in &jumps[block.index()] {
                 let jump = func.insts[inst.index()].data.jump(n);
                 for (at, &arg) in jump.expect("it was there").args.iter().enumerate() {

@@ -65,8 +65,6 @@ enum Outcome {
     Value(Value),
     /// It is this one.
     Data(InstData),
-    /// It does nothing.
-    Nothing,
 }
 
 /// An integer operator without its width.
@@ -156,10 +154,6 @@ impl Simplify<'_> {
                 Outcome::Value(value) => {
                     let result = self.func.insts[inst.index()].results[0];
                     self.replacements.replace(result, value);
-                    self.changed = true;
-                    return;
-                }
-                Outcome::Nothing => {
                     self.changed = true;
                     return;
                 }
@@ -364,14 +358,13 @@ impl Simplify<'_> {
                 U::I64Eqz => Outcome::Data(self.with_constant(Op::Ne, Type::I64, arg, 0)),
                 _ => Outcome::Keep,
             },
-            (U::I64Eqz, Some(&InstData::Unary { op, arg }))
-                if matches!(op, U::I64ExtendI32S | U::I64ExtendI32U) =>
-            {
-                Outcome::Data(InstData::Unary {
-                    op: U::I32Eqz,
+            (
+                U::I64Eqz,
+                Some(&InstData::Unary {
+                    op: U::I64ExtendI32S | U::I64ExtendI32U,
                     arg,
-                })
-            }
+                }),
+            ) => Outcome::Data(InstData::Unary { op: U::I32Eqz, arg }),
             (
                 U::I32WrapI64,
                 Some(&InstData::Unary {
@@ -379,10 +372,34 @@ impl Simplify<'_> {
                     arg,
                 }),
             )
-            | (U::F32ReinterpretI32, Some(&InstData::Unary { op: U::I32ReinterpretF32, arg }))
-            | (U::I32ReinterpretF32, Some(&InstData::Unary { op: U::F32ReinterpretI32, arg }))
-            | (U::F64ReinterpretI64, Some(&InstData::Unary { op: U::I64ReinterpretF64, arg }))
-            | (U::I64ReinterpretF64, Some(&InstData::Unary { op: U::F64ReinterpretI64, arg }))
+            | (
+                U::F32ReinterpretI32,
+                Some(&InstData::Unary {
+                    op: U::I32ReinterpretF32,
+                    arg,
+                }),
+            )
+            | (
+                U::I32ReinterpretF32,
+                Some(&InstData::Unary {
+                    op: U::F32ReinterpretI32,
+                    arg,
+                }),
+            )
+            | (
+                U::F64ReinterpretI64,
+                Some(&InstData::Unary {
+                    op: U::I64ReinterpretF64,
+                    arg,
+                }),
+            )
+            | (
+                U::I64ReinterpretF64,
+                Some(&InstData::Unary {
+                    op: U::F64ReinterpretI64,
+                    arg,
+                }),
+            )
             | (U::F32Neg, Some(&InstData::Unary { op: U::F32Neg, arg }))
             | (U::F64Neg, Some(&InstData::Unary { op: U::F64Neg, arg })) => Outcome::Value(arg),
             _ => Outcome::Keep,
@@ -443,7 +460,7 @@ impl Simplify<'_> {
         });
         match op {
             Op::Add | Op::Sub | Op::Or | Op::Xor if bits == 0 => Outcome::Value(x),
-            Op::Shl | Op::ShrS | Op::ShrU | Op::Rotl | Op::Rotr if bits % width == 0 => {
+            Op::Shl | Op::ShrS | Op::ShrU | Op::Rotl | Op::Rotr if bits.is_multiple_of(width) => {
                 Outcome::Value(x)
             }
             Op::Sub => Outcome::Data(self.with_constant(Op::Add, ty, x, bits.wrapping_neg())),
@@ -502,14 +519,7 @@ impl Simplify<'_> {
     }
 
     /// Signed division by 2^power: negative numbers are rounded up by adding 2^power - 1 first.
-    fn divide_by_power(
-        &mut self,
-        op: Op,
-        ty: Type,
-        x: Value,
-        power: u32,
-        width: u64,
-    ) -> Outcome {
+    fn divide_by_power(&mut self, op: Op, ty: Type, x: Value, power: u32, width: u64) -> Outcome {
         let sign = self.with_constant(Op::ShrS, ty, x, width - 1);
         let sign = self.emit(sign);
         let bias = self.with_constant(Op::ShrU, ty, sign, width - u64::from(power));
