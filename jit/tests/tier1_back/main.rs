@@ -2,6 +2,7 @@
 
 mod build;
 mod eval;
+mod graphs;
 mod machine;
 mod operators;
 mod suspend;
