@@ -541,7 +541,7 @@ impl Emit<'_> {
             MInst::FloatConst { size, dst, bits } => {
                 self.masm.fmov_imm(width(size), xmm(dst), bits);
             }
-            MInst::Move { dst, src, .. } => self.move_value(at(src), at(dst)),
+            MInst::Move { dst, src } => self.move_value(at(src), at(dst)),
             MInst::Alu {
                 op, size, dst, rhs, ..
             } => self.alu(op, width(size), gpr(dst), rhs),
@@ -1116,7 +1116,7 @@ impl Emit<'_> {
         let osr = matches!(self.kind, CodeKind::Osr(_));
         let mut suspensions = std::mem::take(&mut self.suspensions);
         suspensions.sort_by_key(|suspension| suspension.number);
-        let mut recipes = RecipeBuilder::new(self.ir);
+        let builder = RecipeBuilder::new(self.ir);
         let leave = self.masm.label();
         if !suspensions.is_empty() {
             emit_leave(&mut self.masm, leave);
@@ -1172,7 +1172,7 @@ impl Emit<'_> {
                 map,
                 values,
             } = suspension.site;
-            let recipes = recipes.recipes(&map, &values);
+            let recipes = builder.recipes(&map, &values);
             drafts.push((
                 suspension.labels,
                 SiteDraft {

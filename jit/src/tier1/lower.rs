@@ -307,7 +307,7 @@ impl<'a> Lower<'a> {
         let class = class_of(self.ir.type_of(value));
         let src = self.reg(value);
         let dst = self.temp(class);
-        self.seq.push(MInst::Move { dst, src, class });
+        self.seq.push(MInst::Move { dst, src });
         dst
     }
 

@@ -268,7 +268,6 @@ pub(crate) enum MInst {
     Move {
         dst: Reg,
         src: Reg,
-        class: RegClass,
     },
     Alu {
         op: AluOp,
@@ -539,7 +538,7 @@ impl MInst {
         match self {
             Self::Params { defs } => defs.iter_mut().for_each(|(reg, at)| write_fixed(v, reg, *at)),
             Self::Const { dst, .. } | Self::FloatConst { dst, .. } => write(v, dst),
-            Self::Move { dst, src, .. } => {
+            Self::Move { dst, src } => {
                 v(src, OperandConstraint::Any, OperandKind::Use, OperandPos::Early);
                 write(v, dst);
             }

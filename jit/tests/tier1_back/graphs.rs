@@ -494,9 +494,9 @@ fn random_graph(seed: u64, variables: usize) -> bool {
             (&mut ints, 6)
         };
         if list.len() < room {
-            list.push(bits)
+            list.push(bits);
         } else {
-            transfer.push(bits)
+            transfer.push(bits);
         }
     }
     machine.transfer()[..transfer.len()].copy_from_slice(&transfer);

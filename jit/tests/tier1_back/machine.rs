@@ -10,7 +10,6 @@ use midair_jit::{
     code::draft::{CodeDraft, RelocTarget},
     frame::abi::EXIT_TRAPPED,
     runtime::context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
-    wasm::types::CodeOffset,
 };
 use std::{
     arch::global_asm,
@@ -162,7 +161,9 @@ unsafe extern "C" {
 /// `context` belongs to a live [`Machine`] whose `run` is on the stack.
 unsafe fn host<'a>(context: *mut VmContext) -> &'a mut Host {
     // SAFETY: `Machine::run` stored a live host there, and uses it only after guest code has returned.
-    unsafe { &mut *(*context).host.cast::<Host>() }
+    let host = unsafe { (*context).host };
+    // SAFETY: as above.
+    unsafe { &mut *host.cast::<Host>() }
 }
 
 unsafe extern "C" fn trap(context: *mut VmContext, code: u32, offset: u32, _: usize, _: usize) {
@@ -480,7 +481,7 @@ pub(crate) fn parked(continuation: *mut Header, words: usize) -> (usize, Vec<u64
     let image = continuation.wrapping_add(1).cast::<u64>();
     let image = (0..words)
         // SAFETY: as above.
-        .map(|i| unsafe { image.add(i).read() })
+        .map(|i| unsafe { image.wrapping_add(i).read() })
         .collect();
     (site, image)
 }
@@ -499,9 +500,4 @@ pub(crate) fn osr_stub(frame_size: u32, args: usize, target: usize) -> Vec<u8> {
     masm.bind(overflow);
     masm.int3();
     masm.finish().unwrap().bytes
-}
-
-/// Address of a place in published code.
-pub(crate) fn place(code: usize, offset: CodeOffset) -> usize {
-    code + offset.0 as usize
 }

@@ -434,7 +434,7 @@ fn a_bounds_check_traps_exactly_beyond_the_end() {
             };
             match (outcome, expected) {
                 (Outcome::Returned { ints, .. }, Outcome::Returned { .. }) => {
-                    assert_eq!(ints[0], 0)
+                    assert_eq!(ints[0], 0);
                 }
                 (outcome, expected) => assert_eq!(outcome, expected, "{offset:#x} {index:#x}"),
             }

@@ -634,9 +634,9 @@ fn random_program(seed: u64, size: usize) {
     let (mut ints, mut floats) = (Vec::new(), Vec::new());
     for (ty, bits) in params.iter().zip(arguments) {
         if ty.is_float() {
-            floats.push(bits)
+            floats.push(bits);
         } else {
-            ints.push(bits)
+            ints.push(bits);
         }
     }
     let mut host = Host::default();
