@@ -309,6 +309,14 @@ impl InstData {
         first.into_iter().chain(second).chain(rest)
     }
 
+    /// The n-th jump of a terminator.
+    pub fn jump(&self, n: usize) -> Option<&Jump> {
+        match self {
+            Self::BranchTable { targets, .. } => targets.get(n),
+            _ => self.jumps().nth(n),
+        }
+    }
+
     /// The jumps of a terminator, to change them.
     pub fn jumps_mut(&mut self) -> impl Iterator<Item = &mut Jump> {
         let (first, second, rest): (_, _, &mut [Jump]) = match self {
