@@ -6,7 +6,8 @@
 //!
 //! **Invariant (a checkpoint destroys nothing).** A checkpoint's helper call loses all registers, but its cold path saves
 //! the registers that live across it itself (in the frame's *save area*) and loads them again. The allocator sees an
-//! instruction that reads and writes nothing, so a loop pays one test for its checkpoint, never a spill.
+//! instruction that writes nothing, so a loop pays one test for its checkpoint, never a spill. It may also keep a value in
+//! two places at once: `regalloc::add_second_places` finds the ones it does not name.
 
 use crate::{
     ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
