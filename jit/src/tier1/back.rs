@@ -1,6 +1,6 @@
 //! The back half of the pipeline: SSA to a code draft.
 
-use super::{emit::emit, lower::lower, regalloc};
+use super::{emit::emit, lower::lower, minst::MInst, regalloc};
 use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
@@ -32,6 +32,12 @@ pub fn compile_ir(
         sites[site as usize].values.push(value);
     })?;
     let allocated = regalloc::allocate(lowered.function, options)?;
+    for (inst, _) in &allocated.insts {
+        if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live } = inst {
+            // second places of values: nothing says of which
+            lowered.sites[*site as usize].values.resize(live.len(), None);
+        }
+    }
     emit(
         function,
         &allocated,

@@ -21,8 +21,8 @@ use crate::{
         Masm,
         masm::{self, Alu, Cc, CpuFeatures, Label, Rounding, Shift, Width, XmmMem},
         regs::{
-            CONTEXT, CONTINUATION, ENVIRONMENT, EXIT, FLOAT_RESULT_REGISTERS, FLOAT_SCRATCH, FRAME, Gpr, HELPER_ARGS, HELPER_RESULT, RAX,
-            RDX, RESULTS, SCRATCH, STACK, Xmm,
+            CONTEXT, CONTINUATION, ENVIRONMENT, EXIT, FLOAT_RESULT_REGISTERS, FLOAT_SCRATCH, FRAME,
+            Gpr, HELPER_ARGS, HELPER_RESULT, RAX, RDX, RESULTS, SCRATCH, STACK, Xmm,
         },
         x86_64::{masm::RegMem, sequences::Truncation},
     },
@@ -30,8 +30,8 @@ use crate::{
     error::NotOptimized,
     frame::abi::EXIT_RETURNED,
     ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
-    runtime::context::offsets,
     options::{CompileOptions, ResumptionPath},
+    runtime::context::offsets,
     suspension::{
         point::{ImageSource, SiteDraft},
         resume::{Door, DoorKind, Landing, Register, emit_door},
@@ -277,7 +277,8 @@ impl Emit<'_> {
         self.masm.name("entry");
         match self.kind {
             CodeKind::Osr(_) => {
-                self.masm.comment("the tier-0 frame stays; room was checked");
+                self.masm
+                    .comment("the tier-0 frame stays; room was checked");
                 let size = i32::try_from(self.frame_size).expect("frames are bounded");
                 self.masm
                     .lea(Width::W64, STACK, masm::Mem::new(FRAME, -size));
@@ -540,7 +541,7 @@ impl Emit<'_> {
             MInst::FloatConst { size, dst, bits } => {
                 self.masm.fmov_imm(width(size), xmm(dst), bits);
             }
-            MInst::Move { dst, src, .. } => self.move_value(at(src), at(dst)),
+            MInst::Move { dst, src } => self.move_value(at(src), at(dst)),
             MInst::Alu {
                 op, size, dst, rhs, ..
             } => self.alu(op, width(size), gpr(dst), rhs),
@@ -574,8 +575,7 @@ impl Emit<'_> {
                 if dst == lhs {
                     self.masm.alu_imm(Alu::Add, width(size), dst, imm);
                 } else {
-                    self.masm
-                        .lea(width(size), dst, masm::Mem::new(lhs, imm));
+                    self.masm.lea(width(size), dst, masm::Mem::new(lhs, imm));
                 }
             }
             MInst::Lea {
@@ -798,9 +798,7 @@ impl Emit<'_> {
         };
         let (width, divisor) = (width(size), gpr(rhs));
         if zero {
-            let trap = self
-                .masm
-                .trap_site(TrapCode::IntegerDivisionByZero, offset);
+            let trap = self.masm.trap_site(TrapCode::IntegerDivisionByZero, offset);
             self.masm.test(width, divisor, divisor);
             self.masm.jcc(Cc::Equal, trap);
         }
@@ -815,8 +813,7 @@ impl Emit<'_> {
             let minus_one = self.masm.label();
             self.masm.alu_imm(Alu::Cmp, width, divisor, -1);
             self.masm.jcc(Cc::Equal, minus_one);
-            let trap =
-                (!remainder).then(|| self.masm.trap_site(TrapCode::IntegerOverflow, offset));
+            let trap = (!remainder).then(|| self.masm.trap_site(TrapCode::IntegerOverflow, offset));
             self.masm.defer(move |masm| {
                 masm.bind(minus_one);
                 if let Some(trap) = trap {
@@ -895,8 +892,7 @@ impl Emit<'_> {
         match op {
             StoreOp::I32Store8 | StoreOp::I64Store8 => self.masm.store8_imm(to, low),
             StoreOp::I32Store16 | StoreOp::I64Store16 => {
-                self.masm
-                    .store16_imm(to, u16::from_le_bytes([low, second]));
+                self.masm.store16_imm(to, u16::from_le_bytes([low, second]));
             }
             StoreOp::I32Store | StoreOp::I64Store32 | StoreOp::F32Store => {
                 self.masm.store_imm(Width::W32, to, imm);
@@ -954,14 +950,7 @@ impl Emit<'_> {
         }
     }
 
-    fn call(
-        &mut self,
-        number: Inst,
-        target: Target,
-        site: u32,
-        live: &[Reg],
-        offset: WasmOffset,
-    ) {
+    fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
         match target {
             Target::Defined(func) => {
                 self.masm
@@ -1036,10 +1025,14 @@ impl Emit<'_> {
             if from == to {
                 continue;
             }
-            let register = to.as_reg().filter(|_| from.is_stack()).and_then(landing_register);
-            let word = from.is_stack().then(|| self.slot_of(from)).and_then(|slot| {
-                image.iter().position(|&word| word == slot)
-            });
+            let register = to
+                .as_reg()
+                .filter(|_| from.is_stack())
+                .and_then(landing_register);
+            let word = from
+                .is_stack()
+                .then(|| self.slot_of(from))
+                .and_then(|slot| image.iter().position(|&word| word == slot));
             if let (Some(register), Some(word)) = (register, word)
                 && !touched.contains(&from)
                 && !touched.contains(&to)
@@ -1123,7 +1116,7 @@ impl Emit<'_> {
         let osr = matches!(self.kind, CodeKind::Osr(_));
         let mut suspensions = std::mem::take(&mut self.suspensions);
         suspensions.sort_by_key(|suspension| suspension.number);
-        let mut recipes = RecipeBuilder::new(self.ir);
+        let builder = RecipeBuilder::new(self.ir);
         let leave = self.masm.label();
         if !suspensions.is_empty() {
             emit_leave(&mut self.masm, leave);
@@ -1131,7 +1124,10 @@ impl Emit<'_> {
         let mut drafts = Vec::new();
         for suspension in suspensions {
             let (resume, resume_address) = if !osr {
-                (ResumeEntry::Here(suspension.labels.door), suspension.labels.door)
+                (
+                    ResumeEntry::Here(suspension.labels.door),
+                    suspension.labels.door,
+                )
             } else if self.options.resumption == ResumptionPath::Direct {
                 (
                     ResumeEntry::Here(suspension.labels.door),
@@ -1176,7 +1172,7 @@ impl Emit<'_> {
                 map,
                 values,
             } = suspension.site;
-            let recipes = recipes.recipes(&map, &values);
+            let recipes = builder.recipes(&map, &values);
             drafts.push((
                 suspension.labels,
                 SiteDraft {
@@ -1240,12 +1236,13 @@ fn landing_register(register: PReg) -> Option<Register> {
     match register.class() {
         RegClass::Int => {
             let register = gpr_of(register);
-            (register != CONTINUATION && !RESULTS.contains(&register))
+            (register != CONTINUATION && register != SCRATCH && !RESULTS.contains(&register))
                 .then_some(Register::Int(register))
         }
         RegClass::Float | RegClass::Vector => {
             let register = xmm_of(register);
-            (!FLOAT_RESULT_REGISTERS.contains(&register)).then_some(Register::Float(register))
+            (register != FLOAT_SCRATCH && !FLOAT_RESULT_REGISTERS.contains(&register))
+                .then_some(Register::Float(register))
         }
     }
 }

@@ -16,7 +16,6 @@ use super::{
         Site, Size, Source, Target, Test,
     },
     order::block_order,
-    recipe::{binary_traps, unary_traps},
     regalloc::{MBlock, MFunction, RAX, RCX, RDX, RSI},
 };
 use crate::{
@@ -42,6 +41,9 @@ const INT_ARGS: [PReg; 6] = [
 ];
 /// Integer result registers, in order.
 const INT_RESULTS: [PReg; 2] = [RAX, RDX];
+
+/// So many sums are looked through for an address; the passes have folded longer chains.
+const MAX_FOLDED: usize = 4;
 
 /// Machine code over virtual registers, and its suspension points.
 #[derive(Debug)]
@@ -143,10 +145,10 @@ impl<'a> Lower<'a> {
             for &inst in &ir.blocks[block.index()].insts {
                 let data = &ir.insts[inst.index()].data;
                 place[inst.index()] = (block, epoch);
-                each_use(data, |value| {
+                data.for_each_operand(|value| {
                     uses[value.index()] = uses[value.index()].saturating_add(1);
                 });
-                epoch += u32::from(begins_epoch(data));
+                epoch += u32::from(changes_loads(data));
             }
             for jump in distinct_jumps(&ir.terminator(block).data) {
                 preds[jump.block.index()] += 1;
@@ -305,7 +307,7 @@ impl<'a> Lower<'a> {
         let class = class_of(self.ir.type_of(value));
         let src = self.reg(value);
         let dst = self.temp(class);
-        self.seq.push(MInst::Move { dst, src, class });
+        self.seq.push(MInst::Move { dst, src });
         dst
     }
 
@@ -362,19 +364,51 @@ impl<'a> Lower<'a> {
         }
     }
 
-    /// The address `base + index + offset`.
+    /// The address `base + index + offset`; an i64 index may be a sum or a shift that the machine computes on the way.
     fn mem(&mut self, base: Value, index: Value, offset: u32) -> Mem {
+        let mut index = index;
+        let mut offset = i64::from(offset);
+        let mut scale = 0;
+        for _ in 0..MAX_FOLDED {
+            let Some((_, &InstData::Binary { op, args })) = self.def(index) else {
+                break;
+            };
+            let [lhs, rhs] = self.constant_last(args);
+            if scale == 0
+                && op == BinaryOp::I64Add
+                && let Some(sum) = self
+                    .constant(rhs)
+                    .and_then(|bits| offset.checked_add(bits.cast_signed()))
+                && i32::try_from(sum).is_ok()
+            {
+                offset = sum;
+                index = lhs;
+            } else if scale == 0
+                && op == BinaryOp::I64Shl
+                && let Some(by @ 1..=3) = self.constant(args[1])
+                && let Ok(by) = u8::try_from(by)
+            {
+                scale = by;
+                index = args[0];
+                break;
+            } else {
+                break;
+            }
+        }
         let base = self.reg(base);
-        if let Some(index) = self.constant(index) {
-            let offset = index + u64::from(offset);
-            if let Ok(offset) = i32::try_from(offset) {
+        if let Some(bits) = self.constant(index) {
+            let sum = bits
+                .cast_signed()
+                .wrapping_shl(u32::from(scale))
+                .wrapping_add(offset);
+            if let Ok(offset) = i32::try_from(sum) {
                 return Mem {
                     base: Base::Reg(base),
                     index: None,
                     offset,
                 };
             }
-            let index = self.constant_reg(Type::I64, offset);
+            let index = self.constant_reg(Type::I64, sum.cast_unsigned());
             return Mem {
                 base: Base::Reg(base),
                 index: Some((index, 0)),
@@ -385,17 +419,21 @@ impl<'a> Lower<'a> {
         if let Ok(offset) = i32::try_from(offset) {
             return Mem {
                 base: Base::Reg(base),
-                index: Some((index, 0)),
+                index: Some((index, scale)),
                 offset,
             };
         }
-        let offset = self.constant_reg(Type::I64, u64::from(offset));
+        // an offset of 2 GiB or more; nothing was folded into it
+        let offset = self.constant_reg(Type::I64, offset.cast_unsigned());
         let sum = self.temp(RegClass::Int);
-        self.seq.push(MInst::Add {
+        self.seq.push(MInst::Lea {
             size: Size::S64,
             dst: sum,
-            lhs: offset,
-            rhs: index,
+            mem: Mem {
+                base: Base::Reg(offset),
+                index: Some((index, scale)),
+                offset: 0,
+            },
         });
         Mem {
             base: Base::Reg(base),
@@ -486,7 +524,11 @@ impl<'a> Lower<'a> {
             } else {
                 condition.swapped()
             };
-            let condition = if holds { condition } else { condition.negated() };
+            let condition = if holds {
+                condition
+            } else {
+                condition.negated()
+            };
             if self.constant(swapped[1]) == Some(0)
                 && matches!(condition, Condition::Equal | Condition::NotEqual)
             {
@@ -509,7 +551,11 @@ impl<'a> Lower<'a> {
             size,
             lhs,
             rhs,
-            condition: if holds { condition } else { condition.negated() },
+            condition: if holds {
+                condition
+            } else {
+                condition.negated()
+            },
         })
     }
 
@@ -648,7 +694,7 @@ impl<'a> Lower<'a> {
 
     fn lower_inst(&mut self, data: &'a InstData, results: &[Value]) {
         let wanted = results.iter().any(|value| self.demanded[value.index()]);
-        if !wanted && !has_effect(data) {
+        if !wanted && data.is_removable() {
             return;
         }
         let dst = results.first().map(|&value| Reg::Virtual(self.vreg(value)));
@@ -881,9 +927,7 @@ impl<'a> Lower<'a> {
                 other => other,
             };
             let imm = match size {
-                Size::S32 => u32::try_from(bits & 0xffff_ffff)
-                    .ok()
-                    .map(u32::cast_signed),
+                Size::S32 => u32::try_from(bits & 0xffff_ffff).ok().map(u32::cast_signed),
                 Size::S64 => i32::try_from(bits.cast_signed()).ok(),
             };
             if let Some(imm) = imm {
@@ -1222,9 +1266,7 @@ impl<'a> Lower<'a> {
         dst: Reg,
     ) {
         let divisor = self.constant(args[1]).map(|bits| match (size, signed) {
-            (Size::S32, true) => {
-                i128::from(u32::try_from(bits).expect("an i32").cast_signed())
-            }
+            (Size::S32, true) => i128::from(u32::try_from(bits).expect("an i32").cast_signed()),
             (Size::S64, true) => i128::from(bits.cast_signed()),
             (_, false) => i128::from(bits),
         });
@@ -1311,86 +1353,8 @@ fn load_of(ty: Type) -> LoadOp {
 }
 
 /// Whether loads behind the instruction may see something else than loads before it.
-fn begins_epoch(data: &InstData) -> bool {
-    matches!(
-        data,
-        InstData::Store { .. }
-            | InstData::GlobalSet { .. }
-            | InstData::Call { .. }
-            | InstData::Checkpoint { .. }
-            | InstData::MemoryGrow { .. }
-    )
-}
-
-/// Whether the instruction must stay though nobody uses its results.
-fn has_effect(data: &InstData) -> bool {
-    match data {
-        InstData::Unary { op, .. } => unary_traps(*op),
-        InstData::Binary { op, .. } => binary_traps(*op),
-        InstData::Const { .. }
-        | InstData::Select { .. }
-        | InstData::FrameLoad { .. }
-        | InstData::MemoryBase
-        | InstData::Load { .. }
-        | InstData::MemorySize
-        | InstData::GlobalGet { .. } => false,
-        _ => true,
-    }
-}
-
-/// Each use of a value by an instruction, frame states and jumps included.
-fn each_use(data: &InstData, mut each: impl FnMut(Value)) {
-    match data {
-        InstData::Const { .. }
-        | InstData::FrameLoad { .. }
-        | InstData::MemoryBase
-        | InstData::MemorySize
-        | InstData::GlobalGet { .. }
-        | InstData::Trap { .. } => {}
-        InstData::Unary { arg, .. } => each(*arg),
-        InstData::Binary { args, .. } => args.iter().copied().for_each(each),
-        InstData::Select { cond, args, .. } => {
-            each(*cond);
-            args.iter().copied().for_each(each);
-        }
-        InstData::BoundsCheck { index, .. } => each(*index),
-        InstData::Load { base, index, .. } => {
-            each(*base);
-            each(*index);
-        }
-        InstData::Store {
-            base, index, value, ..
-        } => {
-            each(*base);
-            each(*index);
-            each(*value);
-        }
-        InstData::MemoryGrow { pages } => each(*pages),
-        InstData::GlobalSet { value, .. } => each(*value),
-        InstData::Call { args, state, .. } => {
-            args.iter().copied().for_each(&mut each);
-            state.values.iter().copied().for_each(each);
-        }
-        InstData::Checkpoint { state } => state.values.iter().copied().for_each(each),
-        InstData::Jump(jump) => jump.args.iter().copied().for_each(each),
-        InstData::Branch {
-            cond,
-            then,
-            otherwise,
-        } => {
-            each(*cond);
-            then.args.iter().copied().for_each(&mut each);
-            otherwise.args.iter().copied().for_each(each);
-        }
-        InstData::BranchTable { index, targets } => {
-            each(*index);
-            targets
-                .iter()
-                .flat_map(|jump| jump.args.iter().copied())
-                .for_each(each);
-        }
-        InstData::Return { values } => values.iter().copied().for_each(each),
-    }
+fn changes_loads(data: &InstData) -> bool {
+    data.begins_epoch() || matches!(data, InstData::Store { .. } | InstData::GlobalSet { .. })
 }
 
 #[rustfmt::skip]

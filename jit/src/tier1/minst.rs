@@ -6,7 +6,8 @@
 //!
 //! **Invariant (a checkpoint destroys nothing).** A checkpoint's helper call loses all registers, but its cold path saves
 //! the registers that live across it itself (in the frame's *save area*) and loads them again. The allocator sees an
-//! instruction that reads and writes nothing, so a loop pays one test for its checkpoint, never a spill.
+//! instruction that writes nothing, so a loop pays one test for its checkpoint, never a spill. It may also keep a value in
+//! two places at once: `regalloc::add_second_places` finds the ones it does not name.
 
 use crate::{
     ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
@@ -253,19 +254,73 @@ pub(crate) struct Site {
 #[derive(Clone, Debug)]
 pub(crate) enum MInst {
     /// The parameters that arrive in registers.
-    Params { defs: Vec<(Reg, PReg)> },
-    Const { dst: Reg, bits: u64 },
-    FloatConst { size: Size, dst: Reg, bits: u64 },
-    Move { dst: Reg, src: Reg, class: RegClass },
-    Alu { op: AluOp, size: Size, dst: Reg, lhs: Reg, rhs: Rhs },
-    AluUnary { op: AluUnaryOp, size: Size, dst: Reg, src: Reg },
+    Params {
+        defs: Vec<(Reg, PReg)>,
+    },
+    Const {
+        dst: Reg,
+        bits: u64,
+    },
+    FloatConst {
+        size: Size,
+        dst: Reg,
+        bits: u64,
+    },
+    Move {
+        dst: Reg,
+        src: Reg,
+    },
+    Alu {
+        op: AluOp,
+        size: Size,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Rhs,
+    },
+    AluUnary {
+        op: AluUnaryOp,
+        size: Size,
+        dst: Reg,
+        src: Reg,
+    },
     /// Three-operand addition: in place where the allocator chose so, else `lea`.
-    Add { size: Size, dst: Reg, lhs: Reg, rhs: Reg },
-    AddImm { size: Size, dst: Reg, lhs: Reg, imm: i32 },
-    Lea { size: Size, dst: Reg, mem: Mem },
-    MulImm { size: Size, dst: Reg, lhs: Rhs, imm: i32 },
-    ShiftImm { op: ShiftOp, size: Size, dst: Reg, src: Reg, amount: u8 },
-    Shift { op: ShiftOp, size: Size, dst: Reg, src: Reg, amount: Reg },
+    Add {
+        size: Size,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Reg,
+    },
+    AddImm {
+        size: Size,
+        dst: Reg,
+        lhs: Reg,
+        imm: i32,
+    },
+    Lea {
+        size: Size,
+        dst: Reg,
+        mem: Mem,
+    },
+    MulImm {
+        size: Size,
+        dst: Reg,
+        lhs: Rhs,
+        imm: i32,
+    },
+    ShiftImm {
+        op: ShiftOp,
+        size: Size,
+        dst: Reg,
+        src: Reg,
+        amount: u8,
+    },
+    Shift {
+        op: ShiftOp,
+        size: Size,
+        dst: Reg,
+        src: Reg,
+        amount: Reg,
+    },
     /// Quotient or remainder. `overflow`: the divisor may be -1; `zero`: it may be zero.
     Divide {
         signed: bool,
@@ -277,67 +332,175 @@ pub(crate) enum MInst {
         zero: bool,
         overflow: bool,
     },
-    Unary { op: UnaryOp, dst: Reg, src: Reg },
-    Load { op: LoadOp, dst: Reg, mem: Mem },
-    Store { op: StoreOp, mem: Mem, src: Reg },
-    StoreImm { op: StoreOp, mem: Mem, imm: i32 },
-    Float { op: FloatOp, size: Size, dst: Reg, lhs: Reg, rhs: Rhs },
+    Unary {
+        op: UnaryOp,
+        dst: Reg,
+        src: Reg,
+    },
+    Load {
+        op: LoadOp,
+        dst: Reg,
+        mem: Mem,
+    },
+    Store {
+        op: StoreOp,
+        mem: Mem,
+        src: Reg,
+    },
+    StoreImm {
+        op: StoreOp,
+        mem: Mem,
+        imm: i32,
+    },
+    Float {
+        op: FloatOp,
+        size: Size,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Rhs,
+    },
     /// `min`, `max`, `copysign`.
-    FloatBinary { op: BinaryOp, dst: Reg, lhs: Reg, rhs: Reg },
-    SetCondition { test: Test, dst: Reg },
-    Select { test: Test, dst: Reg, on_true: Reg, on_false: Reg, class: RegClass, size: Size },
+    FloatBinary {
+        op: BinaryOp,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Reg,
+    },
+    SetCondition {
+        test: Test,
+        dst: Reg,
+    },
+    Select {
+        test: Test,
+        dst: Reg,
+        on_true: Reg,
+        on_false: Reg,
+        class: RegClass,
+        size: Size,
+    },
     /// Trap unless `index + end` is within memory.
-    BoundsCheck { index: Reg, end: u64 },
+    BoundsCheck {
+        index: Reg,
+        end: u64,
+    },
     /// The same for a constant.
-    BoundsCheckConst { end: u64 },
-    MemorySize { dst: Reg },
-    MemoryGrow { dst: Reg, pages: Reg },
-    TransferLoad { dst: Reg, word: u32, class: RegClass },
-    TransferStore { src: Reg, word: u32, class: RegClass },
-    Checkpoint { site: u32, live: Vec<Reg> },
-    Call { target: Target, site: u32, uses: Vec<(Reg, PReg)>, defs: Vec<(Reg, PReg)>, live: Vec<Reg> },
+    BoundsCheckConst {
+        end: u64,
+    },
+    MemorySize {
+        dst: Reg,
+    },
+    MemoryGrow {
+        dst: Reg,
+        pages: Reg,
+    },
+    TransferLoad {
+        dst: Reg,
+        word: u32,
+        class: RegClass,
+    },
+    TransferStore {
+        src: Reg,
+        word: u32,
+        class: RegClass,
+    },
+    Checkpoint {
+        site: u32,
+        live: Vec<Reg>,
+    },
+    Call {
+        target: Target,
+        site: u32,
+        uses: Vec<(Reg, PReg)>,
+        defs: Vec<(Reg, PReg)>,
+        live: Vec<Reg>,
+    },
     Jump,
-    Branch { test: Test },
+    Branch {
+        test: Test,
+    },
     /// To the n-th successor, n being the index-th target or the last.
-    Table { index: Reg, temp: Reg, targets: Vec<u32> },
-    Return { uses: Vec<(Reg, PReg)> },
-    Trap { code: TrapCode },
+    Table {
+        index: Reg,
+        temp: Reg,
+        targets: Vec<u32>,
+    },
+    Return {
+        uses: Vec<(Reg, PReg)>,
+    },
+    Trap {
+        code: TrapCode,
+    },
 }
 
 /// How the allocator is told of an operand.
-pub(crate) type Visit<'a> =
-    &'a mut dyn FnMut(&mut Reg, OperandConstraint, OperandKind, OperandPos);
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut Reg, OperandConstraint, OperandKind, OperandPos);
 
 /// A read at the start.
 fn read(visit: Visit<'_>, reg: &mut Reg) {
-    visit(reg, OperandConstraint::Reg, OperandKind::Use, OperandPos::Early);
+    visit(
+        reg,
+        OperandConstraint::Reg,
+        OperandKind::Use,
+        OperandPos::Early,
+    );
 }
 
 /// A read that must not share a register with what is written.
 fn read_late(visit: Visit<'_>, reg: &mut Reg) {
-    visit(reg, OperandConstraint::Reg, OperandKind::Use, OperandPos::Late);
+    visit(
+        reg,
+        OperandConstraint::Reg,
+        OperandKind::Use,
+        OperandPos::Late,
+    );
 }
 
 fn read_fixed(visit: Visit<'_>, reg: &mut Reg, at: PReg) {
-    visit(reg, OperandConstraint::FixedReg(at), OperandKind::Use, OperandPos::Early);
+    visit(
+        reg,
+        OperandConstraint::FixedReg(at),
+        OperandKind::Use,
+        OperandPos::Early,
+    );
 }
 
 /// A read of a place that is still untouched at the end.
 fn read_anywhere(visit: Visit<'_>, reg: &mut Reg) {
-    visit(reg, OperandConstraint::Any, OperandKind::Use, OperandPos::Late);
+    visit(
+        reg,
+        OperandConstraint::Any,
+        OperandKind::Use,
+        OperandPos::Late,
+    );
 }
 
 fn write(visit: Visit<'_>, reg: &mut Reg) {
-    visit(reg, OperandConstraint::Reg, OperandKind::Def, OperandPos::Late);
+    visit(
+        reg,
+        OperandConstraint::Reg,
+        OperandKind::Def,
+        OperandPos::Late,
+    );
 }
 
 fn write_fixed(visit: Visit<'_>, reg: &mut Reg, at: PReg) {
-    visit(reg, OperandConstraint::FixedReg(at), OperandKind::Def, OperandPos::Late);
+    visit(
+        reg,
+        OperandConstraint::FixedReg(at),
+        OperandKind::Def,
+        OperandPos::Late,
+    );
 }
 
 /// A write into the register of the first operand.
 fn write_first(visit: Visit<'_>, reg: &mut Reg) {
-    visit(reg, OperandConstraint::Reuse(0), OperandKind::Def, OperandPos::Late);
+    visit(
+        reg,
+        OperandConstraint::Reuse(0),
+        OperandKind::Def,
+        OperandPos::Late,
+    );
 }
 
 fn read_mem(visit: Visit<'_>, mem: &mut Mem) {
@@ -359,7 +522,9 @@ fn read_rhs(visit: Visit<'_>, rhs: &mut Rhs) {
 
 fn read_test(visit: Visit<'_>, test: &mut Test) {
     match test {
-        Test::Compare { lhs, rhs, .. } | Test::And { lhs, rhs, .. } | Test::Float { lhs, rhs, .. } => {
+        Test::Compare { lhs, rhs, .. }
+        | Test::And { lhs, rhs, .. }
+        | Test::Float { lhs, rhs, .. } => {
             read(visit, lhs);
             read_rhs(visit, rhs);
         }
@@ -374,7 +539,7 @@ impl MInst {
         match self {
             Self::Params { defs } => defs.iter_mut().for_each(|(reg, at)| write_fixed(v, reg, *at)),
             Self::Const { dst, .. } | Self::FloatConst { dst, .. } => write(v, dst),
-            Self::Move { dst, src, .. } => {
+            Self::Move { dst, src } => {
                 v(src, OperandConstraint::Any, OperandKind::Use, OperandPos::Early);
                 write(v, dst);
             }

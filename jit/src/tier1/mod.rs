@@ -1,4 +1,5 @@
 //! The optimizing compiler: whole functions, and OSR code that starts at a loop header.
+<<<<<<< HEAD
 //!
 //! [`pipeline`] is the plan on one screen; its front half is [`build`], [`osr_entry`] and [`passes`], its back half turns
 //! the optimized function into machine code.
@@ -6,6 +7,10 @@
 
 pub mod pipeline;
 
+=======
+#![forbid(unsafe_code)]
+
+>>>>>>> tier1-back
 pub mod build;
 
 mod operators;
@@ -14,6 +19,7 @@ mod osr_entry;
 
 pub mod passes;
 
+<<<<<<< HEAD
 mod back;
 
 mod order;
@@ -22,13 +28,29 @@ mod lower;
 
 mod minst;
 
+=======
+pub mod pipeline;
+
+mod order;
+
+mod minst;
+
+mod lower;
+
+>>>>>>> tier1-back
 mod regalloc;
 
 mod recipe;
 
 mod emit;
 
+<<<<<<< HEAD
 pub use back::compile_ir;
 
 #[cfg(test)]
 mod tests;
+=======
+mod back;
+
+pub use back::compile_ir;
+>>>>>>> tier1-back

@@ -3,7 +3,10 @@
 //! A depth-first search that first follows the edges that leave the innermost loop finishes the loop's exits before its
 //! body, so they stand behind the whole body.
 
-use crate::ir::value::{Block, ENTRY, Function, InstData};
+use crate::ir::{
+    cfg::{Cfg, NaturalLoop},
+    value::{Block, ENTRY, Function},
+};
 
 /// Block orders; both leave out what cannot be reached.
 #[derive(Debug)]
@@ -16,56 +19,39 @@ pub(crate) struct BlockOrder {
 
 /// Computes both orders.
 pub(crate) fn block_order(ir: &Function) -> BlockOrder {
-    let blocks = ir.blocks.len();
-    let succs: Vec<Vec<Block>> = (0..blocks)
-        .map(|block| successors(ir, Block::new(block)))
-        .collect();
-    let reverse_postorder = search(&succs, |_, _| {});
-    let loops = innermost_loops(&succs, &reverse_postorder);
-    let layout = search(&succs, |block, succs| {
+    let cfg = Cfg::compute(ir);
+    let loops = Loops::new(cfg.loops(), ir.blocks.len());
+    let arranged = |block: Block| {
+        let mut succs = cfg.successors(block).to_vec();
+        succs.sort_unstable();
+        succs.dedup();
         // the last one followed is laid out next
-        succs.sort_by_key(|succ| {
-            let stays = loops.contains(block, *succ);
-            (stays, loops.depth(*succ))
+        succs.sort_by_key(|&succ| {
+            (
+                loops.contains(block, succ),
+                !ir.blocks[succ.index()].cold,
+                loops.depth(succ),
+            )
         });
-    });
+        succs
+    };
     BlockOrder {
-        reverse_postorder,
-        layout,
+        reverse_postorder: cfg.reverse_postorder().to_vec(),
+        layout: search(ir.blocks.len(), arranged),
     }
 }
 
-fn successors(ir: &Function, block: Block) -> Vec<Block> {
-    match &ir.terminator(block).data {
-        InstData::Jump(jump) => vec![jump.block],
-        InstData::Branch {
-            then, otherwise, ..
-        } => vec![then.block, otherwise.block],
-        InstData::BranchTable { targets, .. } => {
-            let mut all: Vec<Block> = targets.iter().map(|jump| jump.block).collect();
-            all.sort_unstable();
-            all.dedup();
-            all
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Reverse postorder of a depth-first search; `arrange` puts a block's successors in the order they are followed.
-fn search(succs: &[Vec<Block>], mut arrange: impl FnMut(Block, &mut [Block])) -> Vec<Block> {
-    let mut seen = vec![false; succs.len()];
+/// Reverse postorder of a depth-first search that follows a block's successors in this order.
+fn search(blocks: usize, arranged: impl Fn(Block) -> Vec<Block>) -> Vec<Block> {
+    let mut seen = vec![false; blocks];
     let mut order = Vec::new();
     seen[ENTRY.index()] = true;
-    let mut first = succs[ENTRY.index()].clone();
-    arrange(ENTRY, &mut first);
-    let mut stack = vec![(ENTRY, first, 0)];
+    let mut stack = vec![(ENTRY, arranged(ENTRY), 0)];
     while let Some((block, list, next)) = stack.last_mut() {
         if let Some(&succ) = list.get(*next) {
             *next += 1;
             if !std::mem::replace(&mut seen[succ.index()], true) {
-                let mut list = succs[succ.index()].clone();
-                arrange(succ, &mut list);
-                stack.push((succ, list, 0));
+                stack.push((succ, arranged(succ), 0));
             }
         } else {
             order.push(*block);
@@ -78,101 +64,42 @@ fn search(succs: &[Vec<Block>], mut arrange: impl FnMut(Block, &mut [Block])) ->
 
 /// Which loop each block is in.
 struct Loops {
-    /// Innermost loop's header of each block (a header is in its own loop).
-    header: Vec<Option<Block>>,
-    /// Header of the loop around the loop with this header.
-    parent: Vec<Option<Block>>,
-    depth: Vec<u32>,
+    loops: Vec<NaturalLoop>,
+    /// The smallest loop around each block.
+    innermost: Vec<Option<usize>>,
 }
 
 impl Loops {
+    /// `loops`: inner ones before those around them.
+    fn new(loops: Vec<NaturalLoop>, blocks: usize) -> Self {
+        let mut innermost = vec![None; blocks];
+        for (n, natural) in loops.iter().enumerate() {
+            for block in &natural.blocks {
+                innermost[block.index()].get_or_insert(n);
+            }
+        }
+        Self { loops, innermost }
+    }
+
     /// Whether `to` is in the innermost loop of `from`.
     fn contains(&self, from: Block, to: Block) -> bool {
-        let Some(header) = self.header[from.index()] else {
+        let Some(wanted) = self.innermost[from.index()] else {
             return true;
         };
-        let depth = self.depth[header.index()];
-        let mut at = self.header[to.index()];
+        let mut at = self.innermost[to.index()];
         while let Some(this) = at {
-            if this == header {
+            if this == wanted {
                 return true;
             }
-            if self.depth[this.index()] <= depth {
+            if self.loops[this].depth <= self.loops[wanted].depth {
                 return false;
             }
-            at = self.parent[this.index()];
+            at = self.loops[this].parent;
         }
         false
     }
 
     fn depth(&self, block: Block) -> u32 {
-        self.depth[block.index()]
+        self.innermost[block.index()].map_or(0, |n| self.loops[n].depth)
     }
-}
-
-/// Natural loops of a reducible graph, innermost first: a header is met after the headers inside its loop when blocks are
-/// visited backwards.
-fn innermost_loops(succs: &[Vec<Block>], order: &[Block]) -> Loops {
-    let blocks = succs.len();
-    let mut position = vec![usize::MAX; blocks];
-    for (i, block) in order.iter().enumerate() {
-        position[block.index()] = i;
-    }
-    let mut preds: Vec<Vec<Block>> = vec![Vec::new(); blocks];
-    for &block in order {
-        for succ in &succs[block.index()] {
-            preds[succ.index()].push(block);
-        }
-    }
-    let mut loops = Loops {
-        header: vec![None; blocks],
-        parent: vec![None; blocks],
-        depth: vec![0; blocks],
-    };
-    let mut work: Vec<Block> = Vec::new();
-    for &header in order.iter().rev() {
-        work.extend(
-            preds[header.index()]
-                .iter()
-                .filter(|pred| position[pred.index()] >= position[header.index()]),
-        );
-        if work.is_empty() {
-            continue;
-        }
-        loops.header[header.index()] = Some(header);
-        while let Some(block) = work.pop() {
-            // the outermost loop found so far that this block is in
-            let mut outermost = block;
-            match loops.header[block.index()] {
-                None => {
-                    loops.header[block.index()] = Some(header);
-                }
-                Some(mut inner) => {
-                    while let Some(around) = loops.parent[inner.index()] {
-                        inner = around;
-                    }
-                    if inner == header {
-                        continue;
-                    }
-                    loops.parent[inner.index()] = Some(header);
-                    outermost = inner;
-                }
-            }
-            work.extend(
-                preds[outermost.index()]
-                    .iter()
-                    .filter(|pred| position[pred.index()] > position[header.index()]),
-            );
-        }
-    }
-    for &block in order {
-        if let Some(header) = loops.header[block.index()] {
-            loops.depth[block.index()] = if header == block {
-                loops.parent[header.index()].map_or(1, |parent| loops.depth[parent.index()] + 1)
-            } else {
-                loops.depth[header.index()]
-            };
-        }
-    }
-    loops
 }

@@ -6,7 +6,7 @@
 
 use super::minst::Source;
 use crate::{
-    ir::value::{BinaryOp, Function, InstData, UnaryOp, Value, ValueDef},
+    ir::value::{Function, InstData, Value, ValueDef},
     suspension::point::Recipe,
 };
 use std::collections::HashMap;
@@ -60,11 +60,11 @@ impl<'a> RecipeBuilder<'a> {
         };
         match self.ir.insts[inst.index()].data {
             InstData::Const { bits, .. } => Some(Recipe::Const(bits)),
-            InstData::Unary { op, arg } if !unary_traps(op) => Some(Recipe::Unary(
+            InstData::Unary { op, arg } if !op.can_trap() => Some(Recipe::Unary(
                 op,
                 Box::new(self.recipe(arg, entries, budget)?),
             )),
-            InstData::Binary { op, args } if !binary_traps(op) => Some(Recipe::Binary(
+            InstData::Binary { op, args } if !op.can_trap() => Some(Recipe::Binary(
                 op,
                 Box::new([
                     self.recipe(args[0], entries, budget)?,
@@ -79,29 +79,4 @@ impl<'a> RecipeBuilder<'a> {
             _ => None,
         }
     }
-}
-
-/// Whether an operator can trap.
-pub(crate) fn unary_traps(op: UnaryOp) -> bool {
-    use UnaryOp::*;
-    matches!(
-        op,
-        I32TruncF32S
-            | I32TruncF32U
-            | I32TruncF64S
-            | I32TruncF64U
-            | I64TruncF32S
-            | I64TruncF32U
-            | I64TruncF64S
-            | I64TruncF64U
-    )
-}
-
-/// Whether an operator can trap.
-pub(crate) fn binary_traps(op: BinaryOp) -> bool {
-    use BinaryOp::*;
-    matches!(
-        op,
-        I32DivS | I32DivU | I32RemS | I32RemU | I64DivS | I64DivU | I64RemS | I64RemU
-    )
 }

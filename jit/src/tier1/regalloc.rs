@@ -6,8 +6,8 @@
 use super::minst::{MInst, Reg};
 use crate::{error::NotOptimized, options::CompileOptions, wasm::types::WasmOffset};
 use regalloc2::{
-    Algorithm, Block, Function, Inst, InstRange, MachineEnv, Operand, OperandKind, Output, PReg,
-    PRegSet, RegClass, RegallocOptions, VReg, checker::Checker,
+    Algorithm, Allocation, Block, Edit, Function, Inst, InstRange, MachineEnv, Operand, OperandKind, Output, PReg,
+    PRegSet, RegClass, ProgPoint, RegallocOptions, SpillSlot, VReg, checker::Checker,
 };
 
 /// `rax`: first integer result, quotients.
@@ -402,14 +402,144 @@ pub(crate) fn allocate(
             next += 1;
         });
     }
-    Ok(Allocated {
+    let mut allocated = Allocated {
         insts: input.insts,
         ranges: input.ranges,
         succs: input.succs,
         cold,
         edits,
         spill_slots: num_spillslots,
-    })
+    };
+    add_second_places(&mut allocated)?;
+    Ok(allocated)
+}
+
+/// A value may be alive in two places at once, and the allocator names one of them at a site. The others are alive across
+/// it just as well: this adds them.
+fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
+    let blocks = allocated.ranges.len();
+    let words = (32 + allocated.spill_slots).div_ceil(64);
+    let has_sites = allocated
+        .insts
+        .iter()
+        .any(|(inst, _)| matches!(inst, MInst::Call { .. } | MInst::Checkpoint { .. }));
+    if !has_sites {
+        return Ok(());
+    }
+    if blocks.saturating_mul(words) > MAX_LIVE_OPERANDS {
+        return Err(NotOptimized::TooLarge);
+    }
+    let mut live_in = vec![vec![0_u64; words]; blocks];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in (0..blocks).rev() {
+            let live = live_before_block(allocated, block, &live_in, |_, _| {});
+            if live != live_in[block] {
+                live_in[block] = live;
+                changed = true;
+            }
+        }
+    }
+    let mut budget = MAX_LIVE_OPERANDS;
+    for block in 0..blocks {
+        let mut failed = false;
+        live_before_block(allocated, block, &live_in, |inst, live| {
+            if let MInst::Call { live: list, .. } | MInst::Checkpoint { live: list, .. } = inst {
+                for place in places(live) {
+                    if !list.contains(&Reg::At(place)) {
+                        list.push(Reg::At(place));
+                    }
+                }
+                match budget.checked_sub(list.len()) {
+                    Some(rest) => budget = rest,
+                    None => failed = true,
+                }
+            }
+        });
+        if failed {
+            return Err(NotOptimized::TooLarge);
+        }
+    }
+    Ok(())
+}
+
+/// Number of a place: general-purpose registers, vector registers, slots.
+fn place_number(place: Allocation) -> usize {
+    match (place.as_reg(), place.as_stack()) {
+        (Some(reg), _) => 16 * usize::from(reg.class() != RegClass::Int) + reg.hw_enc(),
+        (None, Some(slot)) => 32 + slot.index(),
+        (None, None) => panic!("an operand has no place"),
+    }
+}
+
+/// The places of a set.
+fn places(set: &[u64]) -> Vec<Allocation> {
+    (0..64 * set.len())
+        .filter(|n| set[n / 64] >> (n % 64) & 1 != 0)
+        .map(|n| match n {
+            0..16 => Allocation::reg(PReg::new(n, RegClass::Int)),
+            16..32 => Allocation::reg(PReg::new(n - 16, RegClass::Float)),
+            _ => Allocation::stack(SpillSlot::new(n - 32)),
+        })
+        .collect()
+}
+
+/// Walks a block backwards with the set of places that are alive; gives the set at its start. `at_inst` sees each
+/// instruction with what is alive behind it, its own results left out.
+fn live_before_block(
+    allocated: &mut Allocated,
+    block: usize,
+    live_in: &[Vec<u64>],
+    mut at_inst: impl FnMut(&mut MInst, &[u64]),
+) -> Vec<u64> {
+    let mut live = vec![0_u64; live_in[block].len()];
+    for succ in &allocated.succs[block] {
+        for (word, more) in live.iter_mut().zip(&live_in[succ.index()]) {
+            *word |= more;
+        }
+    }
+    let range = allocated.ranges[block];
+    let end = ProgPoint::before(Inst::new(range.last().index() + 1));
+    let mut edit = allocated.edits.partition_point(|(at, _)| *at < end);
+    for inst in range.iter().rev() {
+        for position in [ProgPoint::after(inst), ProgPoint::before(inst)] {
+            while edit > 0 && allocated.edits[edit - 1].0 == position {
+                edit -= 1;
+                let Edit::Move { from, to } = allocated.edits[edit].1;
+                remove(&mut live, to);
+                insert(&mut live, from);
+            }
+            if position == ProgPoint::before(inst) {
+                break;
+            }
+            let inst = &mut allocated.insts[inst.index()].0;
+            each_place(inst, OperandKind::Def, |place| remove(&mut live, place));
+            at_inst(inst, &live);
+            each_place(inst, OperandKind::Use, |place| insert(&mut live, place));
+        }
+    }
+    live
+}
+
+fn insert(set: &mut [u64], place: Allocation) {
+    let n = place_number(place);
+    set[n / 64] |= 1 << (n % 64);
+}
+
+fn remove(set: &mut [u64], place: Allocation) {
+    let n = place_number(place);
+    set[n / 64] &= !(1 << (n % 64));
+}
+
+fn each_place(inst: &mut MInst, kind: OperandKind, mut each: impl FnMut(Allocation)) {
+    inst.visit_operands(&mut |reg, _, this, _| {
+        if this == kind
+            && let Reg::At(place) = *reg
+        {
+            each(place);
+        }
+    });
 }
 
 fn machine_env() -> MachineEnv {

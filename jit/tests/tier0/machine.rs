@@ -10,7 +10,6 @@ use midair_jit::{
     frame::abi::{self, EXIT_RETURNED, EXIT_SUSPENDED, EXIT_TRAPPED, Place},
     options::CompileOptions,
     runtime::context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
-    tier0,
     wasm::{
         liveness::Liveness,
         module::{GlobalInit, Module},
@@ -371,8 +370,7 @@ impl Machine {
             .map(|func| {
                 let func = FuncIndex::new(func);
                 let liveness = Liveness::compute(&module, func).expect("liveness");
-                tier0::compile_for(features, &module, func, &layout, options, &liveness)
-                    .expect("tier-0 compiles everything")
+                crate::compile(features, &module, func, &layout, options, &liveness)
             })
             .collect();
 

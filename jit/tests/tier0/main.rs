@@ -16,3 +16,27 @@ mod numeric;
 mod oracle;
 mod programs;
 mod random;
+
+use midair_jit::{
+    arch::masm::CpuFeatures,
+    code::draft::CodeDraft,
+    options::CompileOptions,
+    runtime::context::VmLayout,
+    wasm::{liveness::Liveness, module::Module, types::FuncIndex},
+};
+
+/// Every function is compiled by tier-0; its counters and sites can be looked at.
+const ONLY_TIER0: bool = true;
+
+/// How the machine's functions are compiled.
+fn compile(
+    features: CpuFeatures,
+    module: &Module,
+    func: FuncIndex,
+    layout: &VmLayout,
+    options: &CompileOptions,
+    liveness: &Liveness,
+) -> CodeDraft {
+    midair_jit::tier0::compile_for(features, module, func, layout, options, liveness)
+        .expect("tier-0 compiles everything")
+}

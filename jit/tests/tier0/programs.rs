@@ -576,6 +576,9 @@ fn large_images_are_copied_whole_and_released() {
 
 #[test]
 fn the_patchpoint_counter_travels_with_the_continuation() {
+    if !crate::ONLY_TIER0 {
+        return;
+    }
     let text = r#"(module
         (import "env" "f" (func $f (param i32) (result i32)))
         (func (export "loop") (param i32)
@@ -601,6 +604,9 @@ fn the_patchpoint_counter_travels_with_the_continuation() {
 
 #[test]
 fn call_counters_run_out() {
+    if !crate::ONLY_TIER0 {
+        return;
+    }
     let text = r#"(module (func $f (param i32)) (func (export "f") (param i32)
         (loop (call $f (local.get 0)) (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"#;
     let mut machine = Machine::new(text, CpuFeatures::detect(), &CompileOptions::default());
@@ -610,6 +616,9 @@ fn call_counters_run_out() {
 
 #[test]
 fn a_site_describes_live_locals_and_the_operand_stack() {
+    if !crate::ONLY_TIER0 {
+        return;
+    }
     let text = r#"(module
         (import "env" "f" (func $f (param i32) (result i32)))
         (func (export "f") (param i32 i64 f32) (result i64)

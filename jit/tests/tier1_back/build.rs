@@ -9,18 +9,16 @@ use midair_jit::{
     options::CompileOptions,
     suspension::point::{CanonicalLayout, PointKind},
     tier1::compile_ir,
-    wasm::types::{
-        FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex, ValType, WasmOffset,
-    },
+    wasm::types::{FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex, ValType, WasmOffset},
 };
 
-pub struct Builder {
-    pub ir: Function,
-    pub block: Block,
+pub(crate) struct Builder {
+    pub(crate) ir: Function,
+    pub(crate) block: Block,
     offset: u32,
 }
 
-pub fn func_type(params: &[ValType], results: &[ValType]) -> FuncType {
+pub(crate) fn func_type(params: &[ValType], results: &[ValType]) -> FuncType {
     FuncType {
         params: params.into(),
         results: results.into(),
@@ -39,7 +37,7 @@ fn wasm_type(ty: Type) -> ValType {
 
 impl Builder {
     /// A function, and its parameters.
-    pub fn new(params: &[ValType], results: &[ValType]) -> (Self, Vec<Value>) {
+    pub(crate) fn new(params: &[ValType], results: &[ValType]) -> (Self, Vec<Value>) {
         let mut ir = Function::new(FuncIndex(0), func_type(params, results), Entry::Top);
         let params = params
             .iter()
@@ -53,7 +51,7 @@ impl Builder {
         (builder, params)
     }
 
-    pub fn osr(results: &[ValType]) -> Self {
+    pub(crate) fn osr(results: &[ValType]) -> Self {
         Self {
             ir: Function::new(
                 FuncIndex(0),
@@ -65,7 +63,7 @@ impl Builder {
         }
     }
 
-    pub fn push(&mut self, data: InstData, results: &[Type]) -> Vec<Value> {
+    pub(crate) fn push(&mut self, data: InstData, results: &[Type]) -> Vec<Value> {
         self.offset += 1;
         let inst = self.ir.add_inst(data, results, WasmOffset(self.offset));
         self.ir.blocks[self.block.index()].insts.push(inst);
@@ -77,11 +75,11 @@ impl Builder {
     }
 
     /// Wasm offset of what was pushed last.
-    pub fn last_offset(&self) -> u32 {
+    pub(crate) fn last_offset(&self) -> u32 {
         self.offset
     }
 
-    pub fn block(&mut self, params: &[Type]) -> (Block, Vec<Value>) {
+    pub(crate) fn block(&mut self, params: &[Type]) -> (Block, Vec<Value>) {
         let block = self.ir.add_block();
         let params = params
             .iter()
@@ -90,31 +88,31 @@ impl Builder {
         (block, params)
     }
 
-    pub fn at(&mut self, block: Block) {
+    pub(crate) fn at(&mut self, block: Block) {
         self.block = block;
     }
 
-    pub fn constant(&mut self, ty: Type, bits: u64) -> Value {
+    pub(crate) fn constant(&mut self, ty: Type, bits: u64) -> Value {
         self.one(InstData::Const { ty, bits }, ty)
     }
 
-    pub fn i32(&mut self, value: i32) -> Value {
+    pub(crate) fn i32(&mut self, value: i32) -> Value {
         self.constant(Type::I32, u64::from(value.cast_unsigned()))
     }
 
-    pub fn i64(&mut self, value: i64) -> Value {
+    pub(crate) fn i64(&mut self, value: i64) -> Value {
         self.constant(Type::I64, value.cast_unsigned())
     }
 
-    pub fn unary(&mut self, op: UnaryOp, arg: Value, ty: Type) -> Value {
+    pub(crate) fn unary(&mut self, op: UnaryOp, arg: Value, ty: Type) -> Value {
         self.one(InstData::Unary { op, arg }, ty)
     }
 
-    pub fn binary(&mut self, op: BinaryOp, a: Value, b: Value, ty: Type) -> Value {
+    pub(crate) fn binary(&mut self, op: BinaryOp, a: Value, b: Value, ty: Type) -> Value {
         self.one(InstData::Binary { op, args: [a, b] }, ty)
     }
 
-    pub fn select(&mut self, cond: Value, a: Value, b: Value) -> Value {
+    pub(crate) fn select(&mut self, cond: Value, a: Value, b: Value) -> Value {
         let ty = self.ir.type_of(a);
         self.one(
             InstData::Select {
@@ -126,7 +124,7 @@ impl Builder {
         )
     }
 
-    pub fn frame_load(&mut self, ty: Type, slot: i32) -> Value {
+    pub(crate) fn frame_load(&mut self, ty: Type, slot: i32) -> Value {
         self.one(
             InstData::FrameLoad {
                 ty,
@@ -136,15 +134,22 @@ impl Builder {
         )
     }
 
-    pub fn base(&mut self) -> Value {
+    pub(crate) fn base(&mut self) -> Value {
         self.one(InstData::MemoryBase, Type::Ptr)
     }
 
-    pub fn check(&mut self, index: Value, end: u64) {
+    pub(crate) fn check(&mut self, index: Value, end: u64) {
         self.push(InstData::BoundsCheck { index, end }, &[]);
     }
 
-    pub fn load(&mut self, op: LoadOp, base: Value, index: Value, offset: u32, ty: Type) -> Value {
+    pub(crate) fn load(
+        &mut self,
+        op: LoadOp,
+        base: Value,
+        index: Value,
+        offset: u32,
+        ty: Type,
+    ) -> Value {
         self.one(
             InstData::Load {
                 op,
@@ -156,7 +161,14 @@ impl Builder {
         )
     }
 
-    pub fn store(&mut self, op: StoreOp, base: Value, index: Value, offset: u32, value: Value) {
+    pub(crate) fn store(
+        &mut self,
+        op: StoreOp,
+        base: Value,
+        index: Value,
+        offset: u32,
+        value: Value,
+    ) {
         self.push(
             InstData::Store {
                 op,
@@ -169,18 +181,18 @@ impl Builder {
         );
     }
 
-    pub fn global_get(&mut self, global: u32, ty: Type) -> Value {
+    pub(crate) fn global_get(&mut self, global: u32, ty: Type) -> Value {
         let global = GlobalIndex(global);
         self.one(InstData::GlobalGet { ty, global }, ty)
     }
 
-    pub fn global_set(&mut self, global: u32, value: Value) {
+    pub(crate) fn global_set(&mut self, global: u32, value: Value) {
         let global = GlobalIndex(global);
         self.push(InstData::GlobalSet { global, value }, &[]);
     }
 
     /// A frame state whose entries are locals with these values.
-    pub fn state(&self, kind: PointKind, values: &[Value]) -> Box<FrameState> {
+    pub(crate) fn state(&self, kind: PointKind, values: &[Value]) -> Box<FrameState> {
         Box::new(FrameState {
             layout: CanonicalLayout {
                 func: FuncIndex(0),
@@ -197,7 +209,7 @@ impl Builder {
         })
     }
 
-    pub fn call(
+    pub(crate) fn call(
         &mut self,
         callee: Callee,
         ty: &FuncType,
@@ -217,12 +229,12 @@ impl Builder {
         )
     }
 
-    pub fn checkpoint(&mut self, live: &[Value]) {
+    pub(crate) fn checkpoint(&mut self, live: &[Value]) {
         let state = self.state(PointKind::LoopHeader, live);
         self.push(InstData::Checkpoint { state }, &[]);
     }
 
-    pub fn jump(&mut self, block: Block, args: &[Value]) {
+    pub(crate) fn jump(&mut self, block: Block, args: &[Value]) {
         let jump = Jump {
             block,
             args: args.to_vec(),
@@ -230,7 +242,12 @@ impl Builder {
         self.push(InstData::Jump(jump), &[]);
     }
 
-    pub fn branch(&mut self, cond: Value, then: (Block, &[Value]), otherwise: (Block, &[Value])) {
+    pub(crate) fn branch(
+        &mut self,
+        cond: Value,
+        then: (Block, &[Value]),
+        otherwise: (Block, &[Value]),
+    ) {
         let jump = |(block, args): (Block, &[Value])| Jump {
             block,
             args: args.to_vec(),
@@ -245,16 +262,16 @@ impl Builder {
         );
     }
 
-    pub fn ret(&mut self, values: &[Value]) {
+    pub(crate) fn ret(&mut self, values: &[Value]) {
         let values = values.to_vec();
         self.push(InstData::Return { values }, &[]);
     }
 
-    pub fn trap(&mut self, code: TrapCode) {
+    pub(crate) fn trap(&mut self, code: TrapCode) {
         self.push(InstData::Trap { code }, &[]);
     }
 
-    pub fn compile(mut self) -> CodeDraft {
+    pub(crate) fn compile(mut self) -> CodeDraft {
         let (kind, frame) = match self.ir.entry {
             Entry::Top => (CodeKind::Tier1, 0),
             Entry::Osr(offset) => (CodeKind::Osr(offset), 64),
@@ -275,7 +292,7 @@ impl Builder {
 }
 
 /// The hot part of a draft as text: from its entry to the first place out of line.
-pub fn listing(draft: &CodeDraft) -> Vec<String> {
+pub(crate) fn listing(draft: &CodeDraft) -> Vec<String> {
     use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
     let mut formatter = IntelFormatter::new();
     let mut lines = Vec::new();

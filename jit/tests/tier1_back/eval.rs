@@ -32,7 +32,7 @@ fn of_f32(value: f32) -> u64 {
 
 /// Operand and result type.
 #[rustfmt::skip]
-pub fn unary_types(op: UnaryOp) -> (Type, Type) {
+pub(crate) fn unary_types(op: UnaryOp) -> (Type, Type) {
     use Type::{F32, F64, I32, I64};
     use UnaryOp::*;
     match op {
@@ -59,7 +59,7 @@ pub fn unary_types(op: UnaryOp) -> (Type, Type) {
 
 /// Operand and result type.
 #[rustfmt::skip]
-pub fn binary_types(op: BinaryOp) -> (Type, Type) {
+pub(crate) fn binary_types(op: BinaryOp) -> (Type, Type) {
     let name = format!("{op:?}");
     let operand = match &name[..3] {
         "I32" => Type::I32,
@@ -73,7 +73,7 @@ pub fn binary_types(op: BinaryOp) -> (Type, Type) {
 
 /// Every operator with one operand.
 #[rustfmt::skip]
-pub fn unary_ops() -> Vec<UnaryOp> {
+pub(crate) fn unary_ops() -> Vec<UnaryOp> {
     use UnaryOp::*;
     vec![
         I32Clz, I32Ctz, I32Popcnt, I32Eqz, I64Clz, I64Ctz, I64Popcnt, I64Eqz,
@@ -93,7 +93,7 @@ pub fn unary_ops() -> Vec<UnaryOp> {
 
 /// Every operator with two operands.
 #[rustfmt::skip]
-pub fn binary_ops() -> Vec<BinaryOp> {
+pub(crate) fn binary_ops() -> Vec<BinaryOp> {
     use BinaryOp::*;
     vec![
         I32Add, I32Sub, I32Mul, I32And, I32Or, I32Xor, I32Shl, I32ShrS, I32ShrU, I32Rotl, I32Rotr,
@@ -129,7 +129,7 @@ const P64: f64 = 18_446_744_073_709_551_616.0;
     clippy::cast_sign_loss,
     reason = "these conversions are what is meant"
 )]
-pub fn unary(op: UnaryOp, a: u64) -> Result<u64, TrapCode> {
+pub(crate) fn unary(op: UnaryOp, a: u64) -> Result<u64, TrapCode> {
     use UnaryOp::*;
     Ok(match op {
         I32Clz => u64::from(u32_of(a).leading_zeros()),
@@ -208,7 +208,7 @@ min_max!(min_max_f32, f32);
 min_max!(min_max_f64, f64);
 
 /// The result of an operator with two operands.
-pub fn binary(op: BinaryOp, a: u64, b: u64) -> Result<u64, TrapCode> {
+pub(crate) fn binary(op: BinaryOp, a: u64, b: u64) -> Result<u64, TrapCode> {
     use BinaryOp::*;
     let zero = TrapCode::IntegerDivisionByZero;
     let overflow = TrapCode::IntegerOverflow;
@@ -301,11 +301,34 @@ pub fn binary(op: BinaryOp, a: u64, b: u64) -> Result<u64, TrapCode> {
 }
 
 /// Values worth trying.
-pub fn edges(ty: Type) -> Vec<u64> {
+pub(crate) fn edges(ty: Type) -> Vec<u64> {
     match ty {
         Type::I32 => [
-            0_u32, 1, 2, 3, 5, 7, 10, 31, 32, 33, 63, 64, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 1000,
-            0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff, 0x1234_5678,
+            0_u32,
+            1,
+            2,
+            3,
+            5,
+            7,
+            10,
+            31,
+            32,
+            33,
+            63,
+            64,
+            127,
+            128,
+            255,
+            0x7fff,
+            0x8000,
+            0xffff,
+            1000,
+            0x7fff_ffff,
+            0x8000_0000,
+            0x8000_0001,
+            0xffff_fffe,
+            0xffff_ffff,
+            0x1234_5678,
         ]
         .map(u64::from)
         .to_vec(),
@@ -337,20 +360,71 @@ pub fn edges(ty: Type) -> Vec<u64> {
             0x0123_4567_89ab_cdef,
         ],
         Type::F32 => [
-            0.0_f32, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.99, -0.99, 1e10, -1e10, 1e30,
-            2_147_483_520.0, 2_147_483_648.0, -2_147_483_648.0, 4_294_967_040.0, 4_294_967_296.0,
-            9_223_372_036_854_775_808.0, -9_223_372_036_854_775_808.0, 18_446_744_073_709_551_616.0,
-            8_388_609.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MIN_POSITIVE, 1e-40,
+            0.0_f32,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            1.5,
+            2.5,
+            -2.5,
+            3.99,
+            -0.99,
+            1e10,
+            -1e10,
+            1e30,
+            2_147_483_520.0,
+            2_147_483_648.0,
+            -2_147_483_648.0,
+            4_294_967_040.0,
+            4_294_967_296.0,
+            9_223_372_036_854_775_808.0,
+            -9_223_372_036_854_775_808.0,
+            18_446_744_073_709_551_616.0,
+            8_388_609.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            f32::MIN_POSITIVE,
+            1e-40,
         ]
         .map(of_f32)
         .to_vec(),
         Type::F64 => [
-            0.0_f64, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.99, -0.99, 1e10, -1e10, 1e300,
-            2_147_483_647.0, 2_147_483_647.5, 2_147_483_648.0, -2_147_483_648.0, -2_147_483_648.9,
-            -2_147_483_649.0, 4_294_967_295.5, 4_294_967_296.0, 9_223_372_036_854_774_784.0,
-            9_223_372_036_854_775_808.0, -9_223_372_036_854_775_808.0, 18_446_744_073_709_549_568.0,
-            18_446_744_073_709_551_616.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN,
-            4_503_599_627_370_497.5, f64::MIN_POSITIVE, 5e-324,
+            0.0_f64,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            -0.5,
+            1.5,
+            2.5,
+            -2.5,
+            3.99,
+            -0.99,
+            1e10,
+            -1e10,
+            1e300,
+            2_147_483_647.0,
+            2_147_483_647.5,
+            2_147_483_648.0,
+            -2_147_483_648.0,
+            -2_147_483_648.9,
+            -2_147_483_649.0,
+            4_294_967_295.5,
+            4_294_967_296.0,
+            9_223_372_036_854_774_784.0,
+            9_223_372_036_854_775_808.0,
+            -9_223_372_036_854_775_808.0,
+            18_446_744_073_709_549_568.0,
+            18_446_744_073_709_551_616.0,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            4_503_599_627_370_497.5,
+            f64::MIN_POSITIVE,
+            5e-324,
         ]
         .map(f64::to_bits)
         .to_vec(),
@@ -358,19 +432,17 @@ pub fn edges(ty: Type) -> Vec<u64> {
 }
 
 /// Whether two results are the same, any NaN being as good as another.
-pub fn same(ty: Type, a: u64, b: u64) -> bool {
+pub(crate) fn same(ty: Type, a: u64, b: u64) -> bool {
     match ty {
         Type::I32 => a == b,
         Type::I64 | Type::Ptr => a == b,
-        Type::F32 => {
-            u32_of(a) == u32_of(b) || (f32_of(a).is_nan() && f32_of(b).is_nan())
-        }
+        Type::F32 => u32_of(a) == u32_of(b) || (f32_of(a).is_nan() && f32_of(b).is_nan()),
         Type::F64 => a == b || (f64_of(a).is_nan() && f64_of(b).is_nan()),
     }
 }
 
 /// Whether it is NaN.
-pub fn is_nan(ty: Type, bits: u64) -> bool {
+pub(crate) fn is_nan(ty: Type, bits: u64) -> bool {
     match ty {
         Type::F32 => f32_of(bits).is_nan(),
         Type::F64 => f64_of(bits).is_nan(),

@@ -10,7 +10,6 @@ use midair_jit::{
     code::draft::{CodeDraft, RelocTarget},
     frame::abi::EXIT_TRAPPED,
     runtime::context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
-    wasm::types::CodeOffset,
 };
 use std::{
     arch::global_asm,
@@ -18,20 +17,20 @@ use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-pub const GLOBALS: usize = 8;
-pub const IMPORTS: usize = 2;
-pub const TRANSFER: usize = 1200;
+pub(crate) const GLOBALS: usize = 8;
+pub(crate) const IMPORTS: usize = 2;
+pub(crate) const TRANSFER: usize = 1200;
 
 /// What an import does when it is called.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reply {
-    pub exit: u64,
-    pub ints: [u64; 2],
-    pub floats: [u64; 2],
+pub(crate) struct Reply {
+    pub(crate) exit: u64,
+    pub(crate) ints: [u64; 2],
+    pub(crate) floats: [u64; 2],
     /// Filled in by the import: what it was given.
-    pub int_args: [u64; 6],
-    pub float_args: [u64; 8],
+    pub(crate) int_args: [u64; 6],
+    pub(crate) float_args: [u64; 8],
 }
 
 #[repr(C)]
@@ -49,18 +48,18 @@ struct Context {
 
 /// What helpers report to.
 #[derive(Debug, Default)]
-pub struct Host {
-    pub trap: Option<(u32, u32)>,
+pub(crate) struct Host {
+    pub(crate) trap: Option<(u32, u32)>,
     /// What the checkpoint helper answers next; its word is cleared when there is nothing more.
-    pub checkpoint_answers: Vec<u32>,
-    pub checkpoints: u32,
-    pub allocated: u32,
-    pub grow_by: Option<u32>,
+    pub(crate) checkpoint_answers: Vec<u32>,
+    pub(crate) checkpoints: u32,
+    pub(crate) allocated: u32,
+    pub(crate) grow_by: Option<u32>,
 }
 
 /// How an activation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Returned { ints: [u64; 2], floats: [u64; 2] },
     Suspended,
     Trapped(u32, u32),
@@ -68,7 +67,7 @@ pub enum Outcome {
 
 impl Outcome {
     #[track_caller]
-    pub fn int(self) -> u64 {
+    pub(crate) fn int(self) -> u64 {
         match self {
             Self::Returned { ints, .. } => ints[0],
             other => panic!("{other:?}"),
@@ -76,7 +75,7 @@ impl Outcome {
     }
 
     #[track_caller]
-    pub fn float(self) -> u64 {
+    pub(crate) fn float(self) -> u64 {
         match self {
             Self::Returned { floats, .. } => floats[0],
             other => panic!("{other:?}"),
@@ -84,12 +83,12 @@ impl Outcome {
     }
 }
 
-pub struct Machine {
+pub(crate) struct Machine {
     context: Box<Context>,
     _entries: Vec<FuncEntry>,
     _helpers: Box<Helpers>,
     transfer: Box<[u64]>,
-    pub memory: Vec<u8>,
+    pub(crate) memory: Vec<u8>,
     replies: Vec<Reply>,
     environment: Box<Environment>,
     leaf: Box<Header>,
@@ -162,7 +161,9 @@ unsafe extern "C" {
 /// `context` belongs to a live [`Machine`] whose `run` is on the stack.
 unsafe fn host<'a>(context: *mut VmContext) -> &'a mut Host {
     // SAFETY: `Machine::run` stored a live host there, and uses it only after guest code has returned.
-    unsafe { &mut *(*context).host.cast::<Host>() }
+    let host = unsafe { (*context).host };
+    // SAFETY: as above.
+    unsafe { &mut *host.cast::<Host>() }
 }
 
 unsafe extern "C" fn trap(context: *mut VmContext, code: u32, offset: u32, _: usize, _: usize) {
@@ -245,7 +246,7 @@ fn import_stub() -> Vec<u8> {
 }
 
 /// Globals in words behind the context, then imports.
-pub fn layout() -> VmLayout {
+pub(crate) fn layout() -> VmLayout {
     let base = i32::try_from(size_of::<VmContext>()).unwrap();
     let globals = i32::try_from(GLOBALS).unwrap();
     VmLayout {
@@ -258,7 +259,7 @@ pub fn layout() -> VmLayout {
 }
 
 impl Machine {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let helpers = Box::new(Helpers {
             trap,
             patchpoint_hit: {
@@ -344,7 +345,7 @@ impl Machine {
     }
 
     /// Puts bytes where they can run.
-    pub fn map(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn map(&mut self, bytes: &[u8]) -> usize {
         let len = bytes.len().next_multiple_of(4096);
         // SAFETY: a fresh private mapping.
         let at = unsafe {
@@ -369,7 +370,7 @@ impl Machine {
     }
 
     /// Publishes a draft; site n is described by the number n.
-    pub fn publish(&mut self, draft: &CodeDraft) -> usize {
+    pub(crate) fn publish(&mut self, draft: &CodeDraft) -> usize {
         let mut bytes = draft.bytes.clone();
         for reloc in &draft.relocs {
             let word = match reloc.target {
@@ -383,43 +384,49 @@ impl Machine {
     }
 
     /// Makes a function of the module be this code.
-    pub fn define(&mut self, func: usize, code: usize) {
+    pub(crate) fn define(&mut self, func: usize, code: usize) {
         self._entries[func].code.store(code, Ordering::Release);
     }
 
-    pub fn global(&mut self, n: usize) -> &mut u64 {
+    pub(crate) fn global(&mut self, n: usize) -> &mut u64 {
         &mut self.context.globals[n]
     }
 
-    pub fn transfer(&mut self) -> &mut [u64] {
+    pub(crate) fn transfer(&mut self) -> &mut [u64] {
         &mut self.transfer
     }
 
-    pub fn results(&mut self) -> &mut [u64; 4] {
+    pub(crate) fn results(&mut self) -> &mut [u64; 4] {
         &mut self.context.vm.results
     }
 
-    pub fn set_checkpoint(&mut self) {
+    pub(crate) fn set_checkpoint(&mut self) {
         self.context.vm.checkpoint.store(1, Ordering::Relaxed);
     }
 
     /// What imports answer from now on, call by call.
-    pub fn set_replies(&mut self, replies: &[Reply]) {
+    pub(crate) fn set_replies(&mut self, replies: &[Reply]) {
         self.replies = replies.to_vec();
         self.environment.next = self.replies.as_mut_ptr();
     }
 
     /// What they answered, and were given.
-    pub fn replies(&self) -> &[Reply] {
+    pub(crate) fn replies(&self) -> &[Reply] {
         &self.replies
     }
 
-    pub fn set_stack_limit(&mut self, limit: usize) {
+    pub(crate) fn set_stack_limit(&mut self, limit: usize) {
         self.context.vm.stack_limit = limit;
     }
 
     /// Enters code with these argument registers.
-    pub fn run(&mut self, code: usize, ints: &[u64], floats: &[u64], host: &mut Host) -> Outcome {
+    pub(crate) fn run(
+        &mut self,
+        code: usize,
+        ints: &[u64],
+        floats: &[u64],
+        host: &mut Host,
+    ) -> Outcome {
         let mut registers = [0_u64; 14];
         registers[..ints.len()].copy_from_slice(ints);
         registers[6..6 + floats.len()].copy_from_slice(floats);
@@ -448,7 +455,7 @@ impl Machine {
     }
 
     /// The continuations behind the leaf, callee first.
-    pub fn chain(&self) -> Vec<*mut Header> {
+    pub(crate) fn chain(&self) -> Vec<*mut Header> {
         let mut chain = Vec::new();
         let mut at = self.leaf.next;
         while !at.is_null() {
@@ -460,7 +467,7 @@ impl Machine {
     }
 
     /// Goes on with a continuation.
-    pub fn resume(&mut self, continuation: *mut Header, host: &mut Host) -> Outcome {
+    pub(crate) fn resume(&mut self, continuation: *mut Header, host: &mut Host) -> Outcome {
         // SAFETY: it came from `chain`.
         let code = unsafe { (*continuation).resume };
         self.run(code, &[continuation as u64], &[], host)
@@ -468,19 +475,19 @@ impl Machine {
 }
 
 /// The number of the site a continuation is parked at, and its image.
-pub fn parked(continuation: *mut Header, words: usize) -> (usize, Vec<u64>) {
+pub(crate) fn parked(continuation: *mut Header, words: usize) -> (usize, Vec<u64>) {
     // SAFETY: a continuation of a chain, with an image of that many words behind its header.
     let site = unsafe { (*continuation).site } as usize;
     let image = continuation.wrapping_add(1).cast::<u64>();
     let image = (0..words)
         // SAFETY: as above.
-        .map(|i| unsafe { image.add(i).read() })
+        .map(|i| unsafe { image.wrapping_add(i).read() })
         .collect();
     (site, image)
 }
 
 /// Fake tier-0 code: makes a frame, stores its arguments in homes from `[rbp - 16]` on, jumps to OSR code.
-pub fn osr_stub(frame_size: u32, args: usize, target: usize) -> Vec<u8> {
+pub(crate) fn osr_stub(frame_size: u32, args: usize, target: usize) -> Vec<u8> {
     let mut masm = Masm::new(CpuFeatures::BASELINE);
     masm.enter_frame();
     let overflow = masm.label();
@@ -493,9 +500,4 @@ pub fn osr_stub(frame_size: u32, args: usize, target: usize) -> Vec<u8> {
     masm.bind(overflow);
     masm.int3();
     masm.finish().unwrap().bytes
-}
-
-/// Address of a place in published code.
-pub fn place(code: usize, offset: CodeOffset) -> usize {
-    code + offset.0 as usize
 }

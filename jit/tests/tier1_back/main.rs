@@ -2,6 +2,7 @@
 
 mod build;
 mod eval;
+mod graphs;
 mod machine;
 mod operators;
 mod suspend;
@@ -9,7 +10,7 @@ mod suspend;
 use build::{Builder, listing};
 use machine::{Host, Machine, Outcome};
 use midair_jit::{
-    ir::value::{BinaryOp, Type},
+    ir::value::{BinaryOp, TrapCode, Type},
     wasm::types::ValType,
 };
 
@@ -59,9 +60,38 @@ fn a_counting_loop_keeps_everything_in_registers() {
         .take_while(|line| !line.contains("leave"))
         .collect();
     assert!(!hot.iter().any(|line| line.contains("[rbp")), "{all}");
-    println!("{all}");
     let mut machine = Machine::new();
     let code = machine.publish(&draft);
     let outcome = machine.run(code, &[1000], &[], &mut Host::default());
     assert_eq!(outcome.int(), 499_500);
+}
+
+#[test]
+fn globals_are_read_and_written() {
+    let (mut b, p) = Builder::new(&[ValType::I64, ValType::F32], &[ValType::I64]);
+    let old = b.global_get(1, Type::I64);
+    b.global_set(1, p[0]);
+    b.global_set(2, p[1]);
+    let forty = b.i64(1 << 40);
+    b.global_set(3, forty);
+    let new = b.global_get(1, Type::I64);
+    let sum = b.binary(BinaryOp::I64Mul, old, new, Type::I64);
+    b.ret(&[sum]);
+    let draft = b.compile();
+    let mut machine = Machine::new();
+    let code = machine.publish(&draft);
+    *machine.global(1) = 6;
+    let one = u64::from(1.0_f32.to_bits());
+    let outcome = machine.run(code, &[7], &[one], &mut Host::default());
+    assert_eq!(outcome.int(), 42);
+    let globals = [1, 2, 3].map(|n| *machine.global(n));
+    assert_eq!(globals, [7, one, 1 << 40]);
+}
+
+#[test]
+fn unreachable_traps_where_it_stands() {
+    let (mut b, _) = Builder::new(&[], &[]);
+    b.trap(TrapCode::Unreachable);
+    let at = b.last_offset();
+    assert_eq!(run(b, &[], &[]), Outcome::Trapped(1, at));
 }

@@ -10,7 +10,7 @@ use midair_jit::{
     wasm::types::ValType,
 };
 
-pub fn wasm_type(ty: Type) -> ValType {
+pub(crate) fn wasm_type(ty: Type) -> ValType {
     match ty {
         Type::I32 => ValType::I32,
         Type::I64 | Type::Ptr => ValType::I64,
@@ -66,12 +66,7 @@ fn function(operands: &[Operand], make: impl FnOnce(&mut Builder, &[Value]) -> V
 }
 
 #[track_caller]
-fn expect(
-    outcome: Outcome,
-    ty: Type,
-    expected: Result<u64, TrapCode>,
-    what: &dyn Fn() -> String,
-) {
+fn expect(outcome: Outcome, ty: Type, expected: Result<u64, TrapCode>, what: &dyn Fn() -> String) {
     match (outcome, expected) {
         (Outcome::Returned { ints, floats }, Ok(expected)) => {
             let got = if ty.is_float() { floats[0] } else { ints[0] };
@@ -113,13 +108,16 @@ fn operators_with_one_operand_do_what_wasm_says() {
             } else {
                 Shape::Param
             };
-            let draft = function(&[Operand { ty: from, shape }], |b, v| b.unary(op, v[0], to)).compile();
+            let draft =
+                function(&[Operand { ty: from, shape }], |b, v| b.unary(op, v[0], to)).compile();
             let code = machine.publish(&draft);
             for a in eval::edges(from) {
                 machine.memory[64..72].copy_from_slice(&a.to_le_bytes());
                 let (ints, floats) = registers(&[from], &[a]);
                 let outcome = machine.run(code, &ints, &floats, &mut Host::default());
-                expect(outcome, to, eval::unary(op, a), &|| format!("{op:?} {a:#x} {memory}"));
+                expect(outcome, to, eval::unary(op, a), &|| {
+                    format!("{op:?} {a:#x} {memory}")
+                });
             }
         }
     }
@@ -168,14 +166,19 @@ fn operators_with_a_constant_operand_do_what_wasm_says() {
         let edges = eval::edges(from);
         for &constant in &edges {
             for second in [false, true] {
-                let mut operands = [Shape::Const(constant), Shape::Param].map(|shape| Operand { ty: from, shape });
+                let mut operands =
+                    [Shape::Const(constant), Shape::Param].map(|shape| Operand { ty: from, shape });
                 if second {
                     operands.reverse();
                 }
                 let draft = function(&operands, |b, v| b.binary(op, v[0], v[1], to)).compile();
                 let code = machine.publish(&draft);
                 for &other in &edges {
-                    let (x, y) = if second { (other, constant) } else { (constant, other) };
+                    let (x, y) = if second {
+                        (other, constant)
+                    } else {
+                        (constant, other)
+                    };
                     let (ints, floats) = registers(&[from, from], &[x, y]);
                     let outcome = machine.run(code, &ints, &floats, &mut Host::default());
                     expect(outcome, to, eval::binary(op, x, y), &|| {
@@ -206,7 +209,9 @@ fn an_operand_may_be_used_twice() {
             for a in eval::edges(from) {
                 let (ints, floats) = registers(&[from], &[a]);
                 let outcome = machine.run(code, &ints, &floats, &mut Host::default());
-                expect(outcome, to, eval::binary(op, a, a), &|| format!("{op:?} {a:#x} twice"));
+                expect(outcome, to, eval::binary(op, a, a), &|| {
+                    format!("{op:?} {a:#x} twice")
+                });
             }
         }
     }
@@ -225,7 +230,10 @@ fn conditions_are_fused_into_branches_selects_and_eqz() {
         let edges = eval::edges(from);
         for negations in 0..3 {
             for way in 0..4 {
-                let operands = [from, from].map(|ty| Operand { ty, shape: Shape::Param });
+                let operands = [from, from].map(|ty| Operand {
+                    ty,
+                    shape: Shape::Param,
+                });
                 let draft = function(&operands, |b, v| {
                     let mut cond = b.binary(op, v[0], v[1], to);
                     for _ in 0..negations {
@@ -240,7 +248,12 @@ fn conditions_are_fused_into_branches_selects_and_eqz() {
                             let bits = b.unary(UnaryOp::I64ReinterpretF64, float, Type::I64);
                             let bits = b.unary(UnaryOp::I32WrapI64, bits, Type::I32);
                             let ten = b.i32(10);
-                            b.binary(midair_jit::ir::value::BinaryOp::I32Mul, bits, ten, Type::I32)
+                            b.binary(
+                                midair_jit::ir::value::BinaryOp::I32Mul,
+                                bits,
+                                ten,
+                                Type::I32,
+                            )
                         }
                         2 => {
                             let (then, _) = b.block(&[]);
@@ -296,10 +309,21 @@ fn stores_write_their_bytes_and_no_more() {
         for constant_index in [false, true] {
             for bits in eval::edges(ty) {
                 for constant_value in [false, true] {
-                    let shape = if constant_value { Shape::Const(bits) } else { Shape::Param };
-                    let index = if constant_index { Shape::Const(100) } else { Shape::Param };
+                    let shape = if constant_value {
+                        Shape::Const(bits)
+                    } else {
+                        Shape::Param
+                    };
+                    let index = if constant_index {
+                        Shape::Const(100)
+                    } else {
+                        Shape::Param
+                    };
                     let operands = [
-                        Operand { ty: Type::I32, shape: index },
+                        Operand {
+                            ty: Type::I32,
+                            shape: index,
+                        },
                         Operand { ty, shape },
                     ];
                     let draft = function(&operands, |b, v| {
@@ -314,7 +338,11 @@ fn stores_write_their_bytes_and_no_more() {
                     let (ints, floats) = registers(&[Type::I32, ty], &[100, bits]);
                     let outcome = machine.run(code, &ints, &floats, &mut Host::default());
                     assert_eq!(outcome.int(), 1);
-                    assert_eq!(machine.memory[108..108 + size], bits.to_le_bytes()[..size], "{op:?}");
+                    assert_eq!(
+                        machine.memory[108..108 + size],
+                        bits.to_le_bytes()[..size],
+                        "{op:?}"
+                    );
                     assert_eq!(machine.memory[107], 0xaa);
                     assert_eq!(machine.memory[108 + size], 0xaa, "{op:?}");
                 }
@@ -345,10 +373,16 @@ fn loads_extend_as_they_say() {
     ];
     for (op, ty, expected) in cases {
         for shape in [Shape::Param, Shape::Const(12)] {
-            let draft = function(&[Operand { ty: Type::I32, shape }], |b, v| {
-                let base = b.base();
-                b.load(op, base, v[0], 4, ty)
-            })
+            let draft = function(
+                &[Operand {
+                    ty: Type::I32,
+                    shape,
+                }],
+                |b, v| {
+                    let base = b.base();
+                    b.load(op, base, v[0], 4, ty)
+                },
+            )
             .compile();
             let code = machine.publish(&draft);
             let outcome = machine.run(code, &[12], &[], &mut Host::default());
@@ -375,22 +409,33 @@ fn a_bounds_check_traps_exactly_beyond_the_end() {
     ] {
         for shape in [Shape::Param, Shape::Const(u64::from(index))] {
             let mut at = 0;
-            let draft = function(&[Operand { ty: Type::I32, shape }], |b, v| {
-                b.check(v[0], u64::from(offset) + 4);
-                at = b.last_offset();
-                let base = b.base();
-                b.load(LoadOp::I32Load, base, v[0], offset, Type::I32)
-            })
+            let draft = function(
+                &[Operand {
+                    ty: Type::I32,
+                    shape,
+                }],
+                |b, v| {
+                    b.check(v[0], u64::from(offset) + 4);
+                    at = b.last_offset();
+                    let base = b.base();
+                    b.load(LoadOp::I32Load, base, v[0], offset, Type::I32)
+                },
+            )
             .compile();
             let code = machine.publish(&draft);
             let outcome = machine.run(code, &[u64::from(index)], &[], &mut Host::default());
             let expected = if fits {
-                Outcome::Returned { ints: [0; 2], floats: [0; 2] }
+                Outcome::Returned {
+                    ints: [0; 2],
+                    floats: [0; 2],
+                }
             } else {
                 Outcome::Trapped(TrapCode::MemoryOutOfBounds as u32, at)
             };
             match (outcome, expected) {
-                (Outcome::Returned { ints, .. }, Outcome::Returned { .. }) => assert_eq!(ints[0], 0),
+                (Outcome::Returned { ints, .. }, Outcome::Returned { .. }) => {
+                    assert_eq!(ints[0], 0);
+                }
                 (outcome, expected) => assert_eq!(outcome, expected, "{offset:#x} {index:#x}"),
             }
         }

@@ -123,11 +123,17 @@ fn a_value_that_only_wasm_sees_is_saved_all_the_same() {
     let code = machine.publish(&draft);
     machine.set_replies(&[suspended()]);
     let mut host = Host::default();
-    assert_eq!(machine.run(code, &[5, u64::MAX], &[], &mut host), Outcome::Suspended);
+    assert_eq!(
+        machine.run(code, &[5, u64::MAX], &[], &mut host),
+        Outcome::Suspended
+    );
     let (_, image) = parked(machine.chain()[0], 2);
     assert_eq!(image, [5, u64::MAX]);
     assert_eq!(machine.replies()[0].int_args[0], 5);
-    assert!(matches!(resume(&mut machine, [0; 4], &mut host), Outcome::Returned { .. }));
+    assert!(matches!(
+        resume(&mut machine, [0; 4], &mut host),
+        Outcome::Returned { .. }
+    ));
 }
 
 #[test]
@@ -187,7 +193,11 @@ fn many_arguments_and_results_travel_through_the_transfer_area() {
     let mut floats = Vec::new();
     let mut transfer = Vec::new();
     for i in 0..40 {
-        let (list, room) = if i % 2 == 0 { (&mut ints, 6) } else { (&mut floats, 8) };
+        let (list, room) = if i % 2 == 0 {
+            (&mut ints, 6)
+        } else {
+            (&mut floats, 8)
+        };
         if list.len() < room {
             list.push(number(i));
         } else {
@@ -203,8 +213,16 @@ fn many_arguments_and_results_travel_through_the_transfer_area() {
     let mut got_floats = floats.to_vec();
     let mut transfer = machine.transfer().to_vec();
     for i in 0..40 {
-        let list = if i % 2 == 0 { &mut got_ints } else { &mut got_floats };
-        let got = if list.is_empty() { transfer.remove(0) } else { list.remove(0) };
+        let list = if i % 2 == 0 {
+            &mut got_ints
+        } else {
+            &mut got_floats
+        };
+        let got = if list.is_empty() {
+            transfer.remove(0)
+        } else {
+            list.remove(0)
+        };
         let got = if i % 4 == 3 { got & 0xffff_ffff } else { got };
         assert_eq!(got, sum(i, (i + 8) % 40), "result {i}");
     }
@@ -227,7 +245,10 @@ fn results_in_the_transfer_area_survive_the_door() {
     let mut host = Host::default();
     assert_eq!(machine.run(code, &[1], &[], &mut host), Outcome::Suspended);
     machine.transfer()[..3].copy_from_slice(&[1000, 10000, 100_000]);
-    assert_eq!(resume(&mut machine, [10, 100, 0, 0], &mut host).int(), 111_111);
+    assert_eq!(
+        resume(&mut machine, [10, 100, 0, 0], &mut host).int(),
+        111_111
+    );
 }
 
 #[test]
@@ -276,7 +297,10 @@ fn a_checkpoint_may_end_an_endless_loop() {
         checkpoint_answers: vec![0, 0, 2],
         ..Host::default()
     };
-    assert_eq!(machine.run(code, &[], &[], &mut host), Outcome::Trapped(7, 0));
+    assert_eq!(
+        machine.run(code, &[], &[], &mut host),
+        Outcome::Trapped(7, 0)
+    );
 }
 
 /// OSR code: locals `[n, i, s]` in tier-0 homes, an import called each round, something hoisted.
@@ -323,7 +347,10 @@ fn osr_code_takes_over_a_tier0_frame_and_is_resumed_without_it() {
     // n = 7, i = 2, s = 1000
     let outcome = machine.run(code, &[7, 2, 1000], &[], &mut host);
     assert_eq!(outcome, Outcome::Suspended);
-    assert_eq!(resume(&mut machine, [2, 0, 0, 0], &mut host), Outcome::Suspended);
+    assert_eq!(
+        resume(&mut machine, [2, 0, 0, 0], &mut host),
+        Outcome::Suspended
+    );
     let outcome = resume(&mut machine, [4, 0, 0, 0], &mut host);
     assert_eq!(outcome.int(), 1000 + 15 + 5 * 21);
     assert_eq!(host.allocated, 1);
@@ -340,7 +367,10 @@ fn osr_code_is_entered_through_its_tier0_door() {
     let code = machine.map(&stub);
     machine.set_replies(&[suspended(), returned([1, 0], [0; 2])]);
     let mut host = Host::default();
-    assert_eq!(machine.run(code, &[2, 0, 0], &[], &mut host), Outcome::Suspended);
+    assert_eq!(
+        machine.run(code, &[2, 0, 0], &[], &mut host),
+        Outcome::Suspended
+    );
     let continuation = machine.chain()[0];
     let door = draft.sites[1].tier0_door.expect("OSR code has one");
     // a fake tier-0 resume entry: makes a frame, leaves rdi alone
@@ -379,7 +409,10 @@ fn frames_that_do_not_fit_trap() {
     assert!(matches!(outcome, Outcome::Trapped(6, _)), "{outcome:?}");
     machine.set_stack_limit(0);
     machine.set_replies(&[suspended()]);
-    assert_eq!(machine.run(code, &[5, 3], &[], &mut host), Outcome::Suspended);
+    assert_eq!(
+        machine.run(code, &[5, 3], &[], &mut host),
+        Outcome::Suspended
+    );
     machine.set_stack_limit(usize::MAX);
     let outcome = resume(&mut machine, [0; 4], &mut host);
     assert!(matches!(outcome, Outcome::Trapped(6, _)), "{outcome:?}");
@@ -413,7 +446,10 @@ fn a_chain_of_two_frames_is_linked_leaf_first() {
 #[test]
 fn memory_can_grow_while_values_live_on() {
     let (mut b, p) = Builder::new(&[ValType::I32, ValType::F64], &[ValType::I32, ValType::F64]);
-    let old = b.push(midair_jit::ir::value::InstData::MemoryGrow { pages: p[0] }, &[Type::I32])[0];
+    let old = b.push(
+        midair_jit::ir::value::InstData::MemoryGrow { pages: p[0] },
+        &[Type::I32],
+    )[0];
     let size = b.push(midair_jit::ir::value::InstData::MemorySize, &[Type::I32])[0];
     let sum = b.binary(BinaryOp::I32Add, old, size, Type::I32);
     let sum = b.binary(BinaryOp::I32Add, sum, p[0], Type::I32);
@@ -459,24 +495,32 @@ fn a_branch_table_takes_the_last_target_beyond_its_end() {
     let draft = b.compile();
     let mut machine = Machine::new();
     let code = machine.publish(&draft);
-    for (index, expected) in [(0, 10), (1, 20), (2, 10), (3, 30), (4, 99), (5, 99), (u64::from(u32::MAX), 99)] {
+    for (index, expected) in [
+        (0, 10),
+        (1, 20),
+        (2, 10),
+        (3, 30),
+        (4, 99),
+        (5, 99),
+        (u64::from(u32::MAX), 99),
+    ] {
         let outcome = machine.run(code, &[index], &[], &mut Host::default());
         assert_eq!(outcome.int(), expected, "{index}");
     }
 }
 
 /// A small random number generator.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap() % n
     }
 }
@@ -524,7 +568,9 @@ fn random_program(seed: u64, size: usize) {
                 let op = unary[random.below(unary.len())];
                 let (from, to) = eval::unary_types(op);
                 let a = pick(&mut random, &pool, from);
-                let Ok(bits) = eval::unary(op, a.2) else { continue };
+                let Ok(bits) = eval::unary(op, a.2) else {
+                    continue;
+                };
                 if eval::is_nan(to, bits) {
                     // its bits are not determined
                     continue;
@@ -536,7 +582,9 @@ fn random_program(seed: u64, size: usize) {
                 let (from, to) = eval::binary_types(op);
                 let x = pick(&mut random, &pool, from);
                 let y = pick(&mut random, &pool, from);
-                let Ok(bits) = eval::binary(op, x.2, y.2) else { continue };
+                let Ok(bits) = eval::binary(op, x.2, y.2) else {
+                    continue;
+                };
                 if eval::is_nan(to, bits) {
                     continue;
                 }
@@ -585,7 +633,11 @@ fn random_program(seed: u64, size: usize) {
     machine.set_replies(&replies);
     let (mut ints, mut floats) = (Vec::new(), Vec::new());
     for (ty, bits) in params.iter().zip(arguments) {
-        if ty.is_float() { floats.push(bits) } else { ints.push(bits) }
+        if ty.is_float() {
+            floats.push(bits);
+        } else {
+            ints.push(bits);
+        }
     }
     let mut host = Host::default();
     let mut outcome = machine.run(code, &ints, &floats, &mut host);
@@ -599,8 +651,16 @@ fn random_program(seed: u64, size: usize) {
     let (mut ints, mut floats) = (ints.to_vec(), floats.to_vec());
     let mut transfer = machine.transfer().to_vec();
     for (n, &(_, ty, expected)) in chosen.iter().enumerate() {
-        let list = if ty.is_float() { &mut floats } else { &mut ints };
-        let mut got = if list.is_empty() { transfer.remove(0) } else { list.remove(0) };
+        let list = if ty.is_float() {
+            &mut floats
+        } else {
+            &mut ints
+        };
+        let mut got = if list.is_empty() {
+            transfer.remove(0)
+        } else {
+            list.remove(0)
+        };
         if ty == Type::F32 {
             got &= 0xffff_ffff;
         }
@@ -631,6 +691,9 @@ fn a_value_under_a_free_extension_is_one_word_of_the_image() {
     let code = machine.publish(&draft);
     machine.set_replies(&[suspended()]);
     let mut host = Host::default();
-    assert_eq!(machine.run(code, &[0xffff_ffff], &[], &mut host), Outcome::Suspended);
+    assert_eq!(
+        machine.run(code, &[0xffff_ffff], &[], &mut host),
+        Outcome::Suspended
+    );
     assert_eq!(resume(&mut machine, [0; 4], &mut host).int(), 0xffff_ffff);
 }
