@@ -156,7 +156,7 @@ impl Executor {
     /// assert!(stuck.is_finished());
     /// ```
     pub fn shutdown(mut self, time: Duration) -> ShutdownReport {
-        let report = shutdown::shut_down(pool(&self.handle.shared), time);
+        let report = shutdown::shut_down(&self.handle.shared, pool(&self.handle.shared), time);
         if report.stuck == 0 {
             self.join();
         }
@@ -233,7 +233,7 @@ impl Drop for Executor {
         if self.threads.is_empty() {
             return;
         }
-        pool(&self.handle.shared).close();
+        pool(&self.handle.shared).close(&self.handle.shared.injector);
         let own = current::scheduler();
         if ptr::eq(own, Arc::as_ptr(&self.handle.shared)) {
             // dropped by one of its own tasks: that worker cannot wait for itself

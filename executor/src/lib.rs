@@ -65,6 +65,10 @@ pub mod context;
 
 pub mod time;
 
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+
 pub use block_on::block_on;
 pub use config::{Builder, Hooks, PanicPolicy, TaskId, TaskInfo};
 pub use coop::{YieldNow, yield_now};

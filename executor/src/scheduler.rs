@@ -12,12 +12,12 @@ use crate::idle::{Idle, MAX_WORKERS};
 use crate::metrics::{Counters, Metrics};
 use crate::park::Parker;
 use crate::queue;
-use crate::queue::injector::Injector;
+use crate::queue::injector::{Injector, Pushed};
 use crate::queue::list::List;
 use crate::queue::owned::{Owned, Removed};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, UnsafeCell};
-use crate::task::cell::{self, Links};
+use crate::task::cell;
 use crate::task::header::TaskHeader;
 use crate::time::Timers;
 
@@ -183,7 +183,7 @@ impl Shared {
             PanicPolicy::Abort => std::process::abort(),
             PanicPolicy::Shutdown => match &self.kind {
                 Kind::Local(local) => local.ending.store(true, Ordering::Release),
-                Kind::Pool(pool) => pool.close(),
+                Kind::Pool(pool) => pool.close(&self.injector),
             },
         }
     }
@@ -238,8 +238,9 @@ impl Shared {
     pub(crate) unsafe fn inject(&self, task: NonNull<TaskHeader>) {
         // SAFETY: (1).
         match unsafe { self.injector.push(task) } {
-            Ok(_) => match &self.kind {
+            Ok(pushed) => match &self.kind {
                 Kind::Local(local) => local.parker.unpark(),
+                Kind::Pool(pool) if pushed == Pushed::Draining => pool.unpark_all(),
                 Kind::Pool(pool) => {
                     if let Some(sleeper) = pool.idle.claim_for_injected() {
                         pool.unpark(sleeper);
@@ -280,7 +281,11 @@ impl Shared {
         // SAFETY: 1. and 2. are ours.
         if !unsafe { self.register(task) } {
             // SAFETY: (1).
-            let cancel = unsafe { task.as_ref() }.vtable.cancel;
+            let header = unsafe { task.as_ref() };
+            header
+                .scheduler
+                .store(std::ptr::null_mut(), Ordering::Relaxed);
+            let cancel = header.vtable.cancel;
             // SAFETY: (1).
             unsafe { cancel(task) };
             return;
@@ -323,7 +328,8 @@ impl Pool {
     }
 
     /// Begins the end: no new tasks, and the workers drop those that are there.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, injector: &Injector) {
+        injector.drain();
         for shard in &self.owned {
             let mut owned = shard.0.lock();
             if !owned.is_closed() {
@@ -453,11 +459,8 @@ pub(crate) unsafe fn schedule_again(task: NonNull<TaskHeader>) {
 pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let core = unsafe { cell::core(task) };
-    let unregistered = core.links.with(|links| {
-        // SAFETY: whether a task was registered is settled before it is queued for the first time.
-        unsafe { *links == Links::UNREGISTERED }
-    });
-    if unregistered {
+    if core.header.scheduler().is_null() {
+        // never registered: the executor had ended when it was spawned
         return;
     }
     // SAFETY: a registered task's executor is alive.

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::scheduler::Pool;
+use crate::scheduler::{Pool, Shared};
 use crate::sync::atomic::Ordering;
 
 /// What a [shutdown](crate::Executor::shutdown) left.
@@ -37,12 +37,12 @@ impl ShutdownReport {
 const LEAST: Duration = Duration::from_millis(200);
 
 /// Ends a pool. Answers whether all threads have ended, besides the report.
-pub(crate) fn shut_down(pool: &Pool, time: Duration) -> ShutdownReport {
+pub(crate) fn shut_down(shared: &Shared, pool: &Pool, time: Duration) -> ShutdownReport {
     let start = Instant::now();
     pool.awaited.store(true, Ordering::SeqCst);
     wait(pool, start, time, || pool.live() == 0);
     let dropped = pool.live();
-    pool.close();
+    pool.close(&shared.injector);
     let remaining = time.saturating_sub(start.elapsed()).max(LEAST);
     wait(pool, Instant::now(), remaining, || {
         pool.running.load(Ordering::Acquire) == 0

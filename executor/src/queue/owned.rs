@@ -80,19 +80,14 @@ impl Owned {
     ///
     /// # Safety
     ///
-    /// 1. The caller holds the runnable of `task`, a spawned one of this registry, or of none.
+    /// 1. The caller holds the runnable of `task`, which was registered here and not removed yet.
     pub(crate) unsafe fn remove(&mut self, task: NonNull<TaskHeader>) -> Removed {
         // SAFETY: (1).
         let links = unsafe { links(task) };
-        if links == Links::UNREGISTERED {
-            return Removed::Others;
-        }
         if links != Links::UNLINKED {
             // SAFETY: (1).
             unsafe { self.unlink(task) };
         }
-        // SAFETY: (1).
-        unsafe { set(task, Links::UNREGISTERED) };
         self.live -= 1;
         match (self.live, self.closed) {
             (0, true) => Removed::LastOfAll,

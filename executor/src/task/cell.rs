@@ -58,7 +58,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Never was in it, or is counted out.
+    /// Not in it.
     pub(crate) const UNREGISTERED: Self = Self {
         previous: ptr::without_provenance_mut(1),
         next: ptr::without_provenance_mut(1),
