@@ -1,8 +1,10 @@
 //! What this thread is doing: for which executor it runs, which task, with how much budget left.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+use crate::context::Context;
 use crate::scheduler::Shared;
 use crate::sync::thread_local;
 use crate::task::header::TaskHeader;
@@ -16,7 +18,16 @@ pub(crate) struct Current {
     worker: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
+    /// Units left, see `coop.rs`; `UNLIMITED` outside of tasks.
+    budget: Cell<u8>,
+    /// Task-locals. Not dropped with the thread, so that the thread-local needs no registration.
+    context: Cell<ManuallyDrop<Context>>,
 }
+
+/// Units of a poll.
+const BUDGET: u8 = 128;
+
+const UNLIMITED: u8 = u8::MAX;
 
 impl Current {
     const fn new() -> Self {
@@ -25,6 +36,8 @@ impl Current {
             worker: Cell::new(NO_WORKER),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
+            budget: Cell::new(UNLIMITED),
+            context: Cell::new(ManuallyDrop::new(Context::empty())),
         }
     }
 }
@@ -51,8 +64,11 @@ pub(crate) fn worker() -> usize {
     CURRENT.with(|current| current.worker.get())
 }
 
-/// A number that differs between most threads.
+/// A number that differs between most threads; none of them does in a model, which must repeat itself.
 pub(crate) fn thread_number() -> usize {
+    if cfg!(loom) {
+        return 0;
+    }
     CURRENT.with(|current| ptr::from_ref(current).addr() / align_of::<Current>() / 8)
 }
 
@@ -63,6 +79,8 @@ pub(crate) struct Entered {
     worker: usize,
     running: *mut TaskHeader,
     self_woken: bool,
+    budget: u8,
+    context: Context,
 }
 
 /// Begins to work for a local executor, which outlives the answer.
@@ -77,6 +95,8 @@ pub(crate) fn enter_worker(scheduler: *const Shared, worker: usize) -> Entered {
         worker: current.worker.replace(worker),
         running: current.running.replace(ptr::null_mut()),
         self_woken: current.self_woken.replace(false),
+        budget: current.budget.replace(UNLIMITED),
+        context: swap_context(Context::empty()),
     })
 }
 
@@ -87,26 +107,102 @@ impl Drop for Entered {
             current.worker.set(self.worker);
             current.running.set(self.running);
             current.self_woken.set(self.self_woken);
+            current.budget.set(self.budget);
         });
+        drop(swap_context(std::mem::take(&mut self.context)));
     }
 }
 
-/// Says that the body of `task` is polled on this thread from now on.
+/// Says that the body of `task` is polled on this thread from now on, with these task-locals.
 #[inline]
-pub(crate) fn begin_poll(task: NonNull<TaskHeader>) {
+pub(crate) fn begin_poll(task: NonNull<TaskHeader>, context: Context) -> Context {
     CURRENT.with(|current| {
         current.running.set(task.as_ptr());
         current.self_woken.set(false);
-    });
+        current.budget.set(BUDGET);
+        let context = ManuallyDrop::new(context);
+        ManuallyDrop::into_inner(current.context.replace(context))
+    })
 }
 
-/// Says that the poll is over. `true`: the body woke itself.
+/// Says that the poll is over. `true`: the body woke itself. Gives the body's task-locals back.
 #[inline]
-pub(crate) fn end_poll() -> bool {
+pub(crate) fn end_poll(outer: Context) -> (bool, Context) {
     CURRENT.with(|current| {
         current.running.set(ptr::null_mut());
-        current.self_woken.get()
+        current.budget.set(UNLIMITED);
+        let context = current.context.replace(ManuallyDrop::new(outer));
+        (current.self_woken.get(), ManuallyDrop::into_inner(context))
     })
+}
+
+/// Makes other task-locals current.
+#[inline]
+pub(crate) fn swap_context(next: Context) -> Context {
+    CURRENT.with(|current| {
+        let next = ManuallyDrop::new(next);
+        ManuallyDrop::into_inner(current.context.replace(next))
+    })
+}
+
+/// A clone of the current task-locals.
+#[inline]
+pub(crate) fn context_clone() -> Context {
+    CURRENT.with(|current| {
+        let context = current.context.replace(ManuallyDrop::new(Context::empty()));
+        let clone = Context::clone(&context);
+        // the empty one that stood in for it needs no drop
+        let _empty = current.context.replace(context);
+        clone
+    })
+}
+
+struct ClearContext;
+
+impl Drop for ClearContext {
+    fn drop(&mut self) {
+        drop(swap_context(Context::empty()));
+    }
+}
+
+std::thread_local! {
+    static AT_END: ClearContext = const { ClearContext };
+}
+
+/// Sees to it that this thread's task-locals are dropped when it ends.
+pub(crate) fn clear_context_at_thread_end() {
+    AT_END.with(|_| {});
+}
+
+/// Spends a unit. `false`: none is left.
+#[inline]
+pub(crate) fn consume_budget() -> bool {
+    CURRENT.with(|current| match current.budget.get() {
+        0 => false,
+        UNLIMITED => true,
+        left => {
+            current.budget.set(left - 1);
+            true
+        }
+    })
+}
+
+pub(crate) fn has_budget() -> bool {
+    CURRENT.with(|current| current.budget.get() != 0)
+}
+
+/// While it lives, the budget is not spent.
+#[derive(Debug)]
+pub(crate) struct UnlimitedBudget(u8);
+
+pub(crate) fn unlimited_budget() -> UnlimitedBudget {
+    CURRENT.with(|current| UnlimitedBudget(current.budget.replace(UNLIMITED)))
+}
+
+impl Drop for UnlimitedBudget {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.budget.set(self.0));
+    }
 }
 
 /// Notes a wake of the very task that this thread is polling. `false`: it is another one.

@@ -9,6 +9,23 @@
 //!
 //! A *task* is the unit of work. Its body is a Rust future ([`spawn`]) or something of the embedder's that is resumed
 //! ([`resumption::schedule`]); both sit behind one header, in one queue.
+//!
+//! ```text
+//!              other threads                        this worker's tasks
+//!                   |                             wake |        | spawn, yield
+//!                   v                                  v        v
+//!              [injector] --a share, now and then--> [newest] [ring 256 | overflow] --half--> thieves
+//!                                                      |        |
+//!                                                      +--> run one --> run one --> ..   nothing left:
+//!                                                           search, announce, look once more, park
+//! ```
+//!
+//! | | threads | futures | queue |
+//! |---|---|---|---|
+//! | [`Executor`] | its own, work stealing | `Send` | as drawn |
+//! | [`LocalExecutor`] | the one that made it | any | one list, no atomics |
+//! | [`global`] | one per processor | `Send` | an `Executor` |
+//! | [`block_on`] | the caller's | one, any | none |
 
 mod sync;
 
@@ -18,7 +35,7 @@ mod park;
 
 mod idle;
 
-mod metrics;
+pub mod metrics;
 
 mod task;
 
@@ -28,15 +45,35 @@ mod scheduler;
 
 pub mod resumption;
 
+mod config;
+
 mod local;
 
 mod worker;
 
 mod executor;
 
+mod scope;
+
+mod shutdown;
+
 mod block_on;
 
+pub mod coop;
+
+pub mod context;
+
+pub mod time;
+
+#[cfg(loom)]
+#[doc(hidden)]
+pub mod model;
+
 pub use block_on::block_on;
+pub use config::{Builder, Hooks, PanicPolicy, TaskId, TaskInfo};
+pub use coop::{YieldNow, yield_now};
 pub use executor::{Executor, Handle, global, spawn};
 pub use local::{LocalExecutor, spawn_local};
-pub use task::handle::{AbortHandle, JoinError, JoinHandle};
+pub use scope::Scope;
+pub use shutdown::ShutdownReport;
+pub use task::handle::{AbortHandle, AbortOnDrop, JoinError, JoinHandle};

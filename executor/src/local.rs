@@ -1,5 +1,6 @@
 //! An executor of one thread: futures that need not be `Send`, a queue without atomics.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::pin;
@@ -7,7 +8,12 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use futures::task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
+
+use crate::config::Config;
 use crate::current;
+use crate::executor;
+use crate::metrics::Metrics;
 use crate::queue::list::List;
 use crate::resumption;
 use crate::scheduler::{Kind, Local, Shared};
@@ -16,6 +22,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::task::cell;
 use crate::task::handle::JoinHandle;
 use crate::task::header::TaskHeader;
+use crate::time::Wait;
 
 /// How many tasks run before the main future of `block_on` is looked at again.
 const MAIN_INTERVAL: usize = 61;
@@ -40,7 +47,42 @@ const MAIN_INTERVAL: usize = 61;
 pub struct LocalExecutor {
     shared: Arc<Shared>,
     main: Arc<MainWake>,
+    shuffle: Option<RefCell<Shuffle>>,
     thread_bound: PhantomData<Rc<()>>,
+}
+
+/// A queue that is served in an order drawn from a seed.
+#[derive(Debug)]
+struct Shuffle {
+    random: u64,
+    tasks: Vec<NonNull<TaskHeader>>,
+}
+
+impl Shuffle {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: seed,
+            tasks: Vec::new(),
+        }
+    }
+
+    /// Takes one of those that are queued.
+    fn next(&mut self, mut queued: List) -> Option<NonNull<TaskHeader>> {
+        while let Some(task) = queued.pop_front() {
+            self.tasks.push(task);
+        }
+        if self.tasks.is_empty() {
+            return None;
+        }
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let chosen = usize::try_from(mixed % self.tasks.len() as u64).expect("less than a length");
+        Some(self.tasks.swap_remove(chosen))
+    }
 }
 
 /// Wakes the main future of a `block_on`.
@@ -81,8 +123,16 @@ impl Default for LocalExecutor {
 impl LocalExecutor {
     /// An executor of this thread.
     pub fn new() -> Self {
-        let shared = Arc::new(Shared::local());
+        Self::build(Config::default(), None, false)
+    }
+
+    pub(crate) fn build(config: Config, seed: Option<u64>, paused: bool) -> Self {
+        let shared = Arc::new(Shared::local(config));
+        if paused {
+            shared.timers.pause();
+        }
         Self {
+            shuffle: seed.map(|seed| RefCell::new(Shuffle::new(seed))),
             main: Arc::new(MainWake {
                 woken: AtomicBool::new(false),
                 shared: Arc::clone(&shared),
@@ -107,19 +157,44 @@ impl LocalExecutor {
         F::Output: 'static,
     {
         if size_of::<F>() > cell::LARGE_FUTURE {
-            self.spawn_cell(Box::pin(future))
+            self.spawn_cell(Box::pin(future), None)
         } else {
-            self.spawn_cell(future)
+            self.spawn_cell(future, None)
         }
     }
 
-    fn spawn_cell<F>(&self, future: F) -> JoinHandle<F::Output>
+    /// Starts a task with a name, which [hooks](crate::Hooks) are told. With the feature `tracing` it runs in a span of that name.
+    pub fn spawn_named<F>(&self, name: impl Into<String>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let name = name.into();
+        let future = executor::in_span(&name, future);
+        self.spawn_cell(Box::pin(future), Some(name))
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> Metrics {
+        self.publish();
+        self.shared.metrics()
+    }
+
+    fn publish(&self) {
+        let local = self.local();
+        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
+        let (depth, live) = unsafe { local.home(|home| (home.queue.len(), home.owned.live())) };
+        local.depth.store(depth, Ordering::Relaxed);
+        local.live.store(live, Ordering::Relaxed);
+    }
+
+    fn spawn_cell<F>(&self, future: F, name: Option<String>) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
         // SAFETY: `self` cannot leave its home thread.
-        unsafe { start(&self.shared, future) }
+        unsafe { start(&self.shared, future, name) }
     }
 
     /// Runs tasks on this thread until `future` is ready.
@@ -135,18 +210,35 @@ impl LocalExecutor {
             {
                 break output;
             }
+            self.shared.timers.fire();
             let mut ran = 0;
             while ran < MAIN_INTERVAL && !self.main.woken.load(Ordering::Relaxed) && self.tick() {
                 ran += 1;
             }
             if ran == 0 && !self.main.woken.load(Ordering::Acquire) {
-                self.local().parker.park(None);
+                self.park();
+            }
+            if self.local().ending.load(Ordering::Relaxed) {
+                self.end();
             }
         };
         // an outer `block_on` of the same executor may have been woken meanwhile
         self.main.woken.store(true, Ordering::Release);
         drop(entered);
         output
+    }
+
+    fn park(&self) {
+        self.local().counters.add_park();
+        let wait = self.shared.timers.wait(true);
+        match wait {
+            Wait::Forever => self.local().parker.park(None),
+            Wait::For(time) => self.local().parker.park(Some(time)),
+            Wait::Advanced => return,
+        };
+        if wait != Wait::Forever {
+            self.shared.timers.back();
+        }
     }
 
     /// Runs tasks until none is queued. Answers how many runs that took.
@@ -172,6 +264,16 @@ impl LocalExecutor {
         } else {
             self.shared.injector.take(usize::MAX)
         };
+        if let Some(shuffle) = &self.shuffle {
+            // SAFETY: 1. `self` cannot leave its home thread. 2. lists call nobody.
+            let queued = unsafe {
+                self.local().home(|home| {
+                    home.queue.append(&mut arrived);
+                    home.queue.split_front(usize::MAX)
+                })
+            };
+            return shuffle.borrow_mut().next(queued);
+        }
         // SAFETY: 1. `self` cannot leave its home thread. 2. lists call nobody.
         unsafe {
             self.local().home(|home| {
@@ -189,6 +291,28 @@ impl LocalExecutor {
         // SAFETY: the queue gave us the runnable, and we are entered on the home thread.
         unsafe { resumption::run(&self.shared, &self.local().counters, task) };
         true
+    }
+
+    /// Refuses new tasks, and drops those that are there.
+    fn end(&self) {
+        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
+        unsafe { self.local().home(|home| home.owned.close()) };
+        loop {
+            // SAFETY: as above.
+            let closed = unsafe { self.local().home(|home| home.owned.close_next()) };
+            if let Some(task) = closed {
+                // SAFETY: closing it gave us the runnable.
+                unsafe { resumption::run(&self.shared, &self.local().counters, task) };
+            } else if let Some(task) = self.next() {
+                // SAFETY: the queue gave us the runnable.
+                unsafe { resumption::cancel(task) };
+            } else if self.is_empty() {
+                break;
+            } else {
+                // a foreign thread holds a runnable and is about to push it
+                self.local().parker.park(None);
+            }
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -226,18 +350,22 @@ where
     );
     if size_of::<F>() > cell::LARGE_FUTURE {
         // SAFETY: a local executor is entered on its home thread only.
-        unsafe { start(shared, Box::pin(future)) }
+        unsafe { start(shared, Box::pin(future), None) }
     } else {
         // SAFETY: as above.
-        unsafe { start(shared, future) }
+        unsafe { start(shared, future, None) }
     }
 }
 
 /// # Safety
 ///
 /// 1. This is the home thread of `shared`.
-unsafe fn start<F: Future>(shared: &Shared, future: F) -> JoinHandle<F::Output> {
-    let task = cell::allocate(future, shared, 0);
+unsafe fn start<F: Future>(
+    shared: &Shared,
+    future: F,
+    name: Option<String>,
+) -> JoinHandle<F::Output> {
+    let task = cell::allocate(future, shared, 0, name);
     // SAFETY: the cell was made for this output, and its join interest is ours.
     let handle = unsafe { JoinHandle::new(task) };
     // SAFETY: 1. the runnable is ours. 2. (1).
@@ -248,24 +376,7 @@ unsafe fn start<F: Future>(shared: &Shared, future: F) -> JoinHandle<F::Output> 
 impl Drop for LocalExecutor {
     fn drop(&mut self) {
         let _entered = current::enter(Arc::as_ptr(&self.shared));
-        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
-        unsafe { self.local().home(|home| home.owned.close()) };
-        loop {
-            // SAFETY: as above.
-            let closed = unsafe { self.local().home(|home| home.owned.close_next()) };
-            if let Some(task) = closed {
-                // SAFETY: closing it gave us the runnable.
-                unsafe { resumption::run(&self.shared, &self.local().counters, task) };
-            } else if let Some(task) = self.next() {
-                // SAFETY: the queue gave us the runnable.
-                unsafe { resumption::cancel(task) };
-            } else if self.is_empty() {
-                break;
-            } else {
-                // a foreign thread holds a runnable and is about to push it
-                self.local().parker.park(None);
-            }
-        }
+        self.end();
         let mut late = self.shared.injector.close();
         while let Some(task) = late.pop_front() {
             // SAFETY: the queue gave us the runnable.
@@ -275,5 +386,33 @@ impl Drop for LocalExecutor {
             // SAFETY: the queue gave us the runnable.
             unsafe { resumption::cancel(task) };
         }
+    }
+}
+
+impl LocalSpawn for LocalExecutor {
+    fn spawn_local_obj(&self, future: LocalFutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.status_local()?;
+        self.spawn(future).detach();
+        Ok(())
+    }
+
+    fn status_local(&self) -> Result<(), SpawnError> {
+        // SAFETY: 1. `self` cannot leave its home thread. 2. nobody is called.
+        let closed = unsafe { self.local().home(|home| home.owned.is_closed()) };
+        if closed {
+            Err(SpawnError::shutdown())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Spawn for LocalExecutor {
+    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        self.spawn_local_obj(future.into())
+    }
+
+    fn status(&self) -> Result<(), SpawnError> {
+        self.status_local()
     }
 }

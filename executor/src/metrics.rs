@@ -1,6 +1,40 @@
 //! What was counted, per worker.
 
+use std::time::Duration;
+
 use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// An executor, as seen at one moment; the numbers may be a little apart.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// One for each worker; one in all for a local executor.
+    pub workers: Vec<WorkerMetrics>,
+    /// Tasks that other threads pushed and no worker has taken yet.
+    pub injected: usize,
+    /// Spawned tasks that have not finished.
+    pub live_tasks: usize,
+}
+
+/// What one worker did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerMetrics {
+    /// Polls of futures.
+    pub polls: u64,
+    /// Resumptions of continuations.
+    pub resumes: u64,
+    /// Successful visits to another worker's queue.
+    pub steals: u64,
+    /// Tasks brought home from them.
+    pub stolen: u64,
+    /// How often it had nothing to do.
+    pub parks: u64,
+    /// Tasks that wait in its queue.
+    pub queue_depth: usize,
+    /// The longest poll or resumption; `None` unless [measured](crate::Builder::time_polls).
+    pub longest_poll: Option<Duration>,
+}
 
 /// Written by one thread, read by all.
 #[derive(Debug, Default)]
@@ -36,8 +70,28 @@ impl Counters {
         add(&self.parks, 1);
     }
 
+    pub(crate) fn note_duration(&self, took: Duration) {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        if took > self.longest.load(Ordering::Relaxed) {
+            self.longest.store(took, Ordering::Relaxed);
+        }
+    }
+
     /// Polls and resumes together.
     pub(crate) fn runs(&self) -> u64 {
         self.polls.load(Ordering::Relaxed) + self.resumes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn read(&self, queue_depth: usize) -> WorkerMetrics {
+        let longest = self.longest.load(Ordering::Relaxed);
+        WorkerMetrics {
+            polls: self.polls.load(Ordering::Relaxed),
+            resumes: self.resumes.load(Ordering::Relaxed),
+            steals: self.steals.load(Ordering::Relaxed),
+            stolen: self.stolen.load(Ordering::Relaxed),
+            parks: self.parks.load(Ordering::Relaxed),
+            queue_depth,
+            longest_poll: (longest != 0).then(|| Duration::from_nanos(longest)),
+        }
     }
 }

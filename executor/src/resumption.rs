@@ -61,7 +61,10 @@
 //! ```
 
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
+use crate::config::{TaskId, TaskInfo};
+use crate::context::Context;
 use crate::current;
 use crate::executor::{self, Handle};
 use crate::local::LocalExecutor;
@@ -69,6 +72,7 @@ use crate::metrics::Counters;
 use crate::scheduler::{self, Shared};
 use crate::sync::Arc;
 use crate::sync::atomic::Ordering;
+use crate::task::cell;
 
 pub use crate::task::header::{TaskHeader, TaskVtable};
 
@@ -161,12 +165,56 @@ pub fn unbind(header: &mut TaskHeader) {
 /// 2. This thread is entered into the executor of the task, which is `shared`.
 #[inline]
 pub(crate) unsafe fn run(shared: &Shared, counters: &Counters, task: NonNull<TaskHeader>) {
-    let _ = shared;
     // SAFETY: (1).
     let vtable = unsafe { task.as_ref() }.vtable;
     counters.add_run(vtable.embedded);
+    if shared.instrumented {
+        // SAFETY: 1. and 2. are ours.
+        unsafe { run_instrumented(shared, counters, task) };
+        return;
+    }
     // SAFETY: (1) and (2).
     unsafe { (vtable.run)(task) };
+    if vtable.embedded {
+        restore_context();
+    }
+}
+
+/// Whatever task-locals an embedded task has left behind are nobody's.
+#[inline]
+fn restore_context() {
+    drop(current::swap_context(Context::empty()));
+}
+
+#[cold]
+unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<TaskHeader>) {
+    // SAFETY: the caller holds the runnable.
+    let vtable = unsafe { task.as_ref() }.vtable;
+    let id = TaskId(task.addr().get());
+    if let Some(hooks) = &shared.config.hooks {
+        let core = if vtable.embedded {
+            None
+        } else {
+            // SAFETY: 1. what is not embedded was spawned. 2. the caller holds the runnable.
+            Some(unsafe { cell::core(task) })
+        };
+        hooks.before_poll(&TaskInfo {
+            id,
+            name: core.and_then(|core| core.name()),
+            embedded: vtable.embedded,
+        });
+    }
+    let start = Instant::now();
+    // SAFETY: the caller's runnable and thread.
+    unsafe { (vtable.run)(task) };
+    let took = start.elapsed();
+    if vtable.embedded {
+        restore_context();
+    }
+    counters.note_duration(took);
+    if let Some(hooks) = &shared.config.hooks {
+        hooks.after_poll(id, took);
+    }
 }
 
 /// Ends what a queue gave out.

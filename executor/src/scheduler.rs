@@ -6,23 +6,29 @@
 
 use std::ptr::NonNull;
 
+use crate::config::{Config, PanicPolicy};
 use crate::current;
 use crate::idle::{Idle, MAX_WORKERS};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Metrics};
 use crate::park::Parker;
 use crate::queue;
-use crate::queue::injector::Injector;
+use crate::queue::injector::{Injector, Pushed};
 use crate::queue::list::List;
-use crate::queue::owned::Owned;
+use crate::queue::owned::{Owned, Removed};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, UnsafeCell};
-use crate::task::cell::{self, Links};
+use crate::task::cell;
 use crate::task::header::TaskHeader;
+use crate::time::Timers;
 
 /// One executor, as its threads, tasks and handles see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) injector: Injector,
+    pub(crate) timers: Timers,
+    pub(crate) config: Config,
+    /// Is there anything to do around a run?
+    pub(crate) instrumented: bool,
     pub(crate) kind: Kind,
 }
 
@@ -38,6 +44,11 @@ pub(crate) struct Local {
     /// Wakes the home thread.
     pub(crate) parker: Parker,
     pub(crate) counters: Counters,
+    /// A panic asked for the end.
+    pub(crate) ending: AtomicBool,
+    /// For `metrics`: the lengths of the queue and the registry, as last published.
+    pub(crate) depth: AtomicUsize,
+    pub(crate) live: AtomicUsize,
     /// Used by the home thread only.
     home: UnsafeCell<Home>,
 }
@@ -62,6 +73,11 @@ pub(crate) struct Pool {
     /// Parts of a closing registry that are not empty yet.
     open: AtomicUsize,
     ended: AtomicBool,
+    /// Somebody waits for the registry to become empty, or for the threads to end.
+    pub(crate) awaited: AtomicBool,
+    pub(crate) waiter: Parker,
+    /// Worker threads that have not come to their end.
+    pub(crate) running: AtomicUsize,
 }
 
 /// What others may touch of a worker.
@@ -95,12 +111,18 @@ impl Local {
 }
 
 impl Shared {
-    pub(crate) fn local() -> Self {
+    pub(crate) fn local(config: Config) -> Self {
         Self {
             injector: Injector::new(),
+            timers: Timers::new(),
+            instrumented: config.is_instrumented(),
+            config,
             kind: Kind::Local(Local {
                 parker: Parker::new(),
                 counters: Counters::default(),
+                ending: AtomicBool::new(false),
+                depth: AtomicUsize::new(0),
+                live: AtomicUsize::new(0),
                 home: UnsafeCell::new(Home {
                     queue: List::new(),
                     owned: Owned::new(),
@@ -109,7 +131,7 @@ impl Shared {
         }
     }
 
-    pub(crate) fn pool(workers: usize) -> Self {
+    pub(crate) fn pool(workers: usize, config: Config) -> Self {
         let workers = workers.clamp(1, MAX_WORKERS);
         let shards = workers + OUTSIDE;
         let site = || Site {
@@ -119,6 +141,9 @@ impl Shared {
         };
         Self {
             injector: Injector::new(),
+            timers: Timers::new(),
+            instrumented: config.is_instrumented(),
+            config,
             kind: Kind::Pool(Pool {
                 sites: (0..workers).map(|_| site()).collect(),
                 idle: Idle::new(),
@@ -127,17 +152,59 @@ impl Shared {
                     .collect(),
                 open: AtomicUsize::new(shards),
                 ended: AtomicBool::new(false),
+                awaited: AtomicBool::new(false),
+                waiter: Parker::new(),
+                running: AtomicUsize::new(workers),
             }),
         }
     }
 
-    /// What is due now and then: the timers.
-    #[inline]
-    pub(crate) fn tend(&self) {}
+    /// A timer was set that is due before all others: somebody must know.
+    pub(crate) fn first_timer_changed(&self) {
+        if std::ptr::eq(current::scheduler(), self) {
+            // we look at the timers before we sleep
+            return;
+        }
+        match &self.kind {
+            Kind::Local(local) => local.parker.unpark(),
+            Kind::Pool(pool) => {
+                if let Some(sleeper) = pool.idle.claim_any() {
+                    pool.unpark(sleeper);
+                }
+            }
+        }
+    }
 
-    /// How long until the next timer.
-    pub(crate) fn next_timer(&self) -> Option<std::time::Duration> {
-        None
+    /// A task has panicked, and its joiner will be told.
+    #[cold]
+    pub(crate) fn on_panic(&self) {
+        match self.config.on_panic {
+            PanicPolicy::Capture => {}
+            PanicPolicy::Abort => std::process::abort(),
+            PanicPolicy::Shutdown => match &self.kind {
+                Kind::Local(local) => local.ending.store(true, Ordering::Release),
+                Kind::Pool(pool) => pool.close(&self.injector),
+            },
+        }
+    }
+
+    /// What was counted so far.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let (workers, live_tasks) = match &self.kind {
+            Kind::Local(local) => (
+                vec![local.counters.read(local.depth.load(Ordering::Relaxed))],
+                local.live.load(Ordering::Relaxed),
+            ),
+            Kind::Pool(pool) => {
+                let read = |site: &Site| site.counters.read(site.queue.len());
+                (pool.sites.iter().map(read).collect(), pool.live())
+            }
+        };
+        Metrics {
+            workers,
+            injected: self.injector.len(),
+            live_tasks,
+        }
     }
 
     /// Queues a runnable from one of the executor's own threads.
@@ -171,8 +238,9 @@ impl Shared {
     pub(crate) unsafe fn inject(&self, task: NonNull<TaskHeader>) {
         // SAFETY: (1).
         match unsafe { self.injector.push(task) } {
-            Ok(_) => match &self.kind {
+            Ok(pushed) => match &self.kind {
                 Kind::Local(local) => local.parker.unpark(),
+                Kind::Pool(pool) if pushed == Pushed::Draining => pool.unpark_all(),
                 Kind::Pool(pool) => {
                     if let Some(sleeper) = pool.idle.claim_for_injected() {
                         pool.unpark(sleeper);
@@ -213,7 +281,11 @@ impl Shared {
         // SAFETY: 1. and 2. are ours.
         if !unsafe { self.register(task) } {
             // SAFETY: (1).
-            let cancel = unsafe { task.as_ref() }.vtable.cancel;
+            let header = unsafe { task.as_ref() };
+            header
+                .scheduler
+                .store(std::ptr::null_mut(), Ordering::Relaxed);
+            let cancel = header.vtable.cancel;
             // SAFETY: (1).
             unsafe { cancel(task) };
             return;
@@ -256,7 +328,8 @@ impl Pool {
     }
 
     /// Begins the end: no new tasks, and the workers drop those that are there.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, injector: &Injector) {
+        injector.drain();
         for shard in &self.owned {
             let mut owned = shard.0.lock();
             if !owned.is_closed() {
@@ -386,11 +459,8 @@ pub(crate) unsafe fn schedule_again(task: NonNull<TaskHeader>) {
 pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let core = unsafe { cell::core(task) };
-    let unregistered = core.links.with(|links| {
-        // SAFETY: whether a task was registered is settled before it is queued for the first time.
-        unsafe { *links == Links::UNREGISTERED }
-    });
-    if unregistered {
+    if core.header.scheduler().is_null() {
+        // never registered: the executor had ended when it was spawned
         return;
     }
     // SAFETY: a registered task's executor is alive.
@@ -402,9 +472,15 @@ pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
         }
         Kind::Pool(pool) => {
             // SAFETY: (1).
-            let last = unsafe { pool.shard(task).lock().remove(task) };
-            if last {
-                pool.shard_is_empty();
+            let removed = unsafe { pool.shard(task).lock().remove(task) };
+            match removed {
+                Removed::Others => {}
+                Removed::Last => {
+                    if pool.awaited.load(Ordering::SeqCst) {
+                        pool.waiter.unpark();
+                    }
+                }
+                Removed::LastOfAll => pool.shard_is_empty(),
             }
         }
     }

@@ -1,11 +1,21 @@
 //! std or loom: the only file that names atomics, locks and thread-locals.
+//!
+//! | build | atomics, cells, thread-locals | locks |
+//! |---|---|---|
+//! | ordinary | std | `parking_lot` |
+//! | Miri | std | std: `parking_lot` makes pointers from integers, which strict provenance forbids |
+//! | loom | loom | loom |
+
+// nothing of ours is modelled about it; its raw pointers are needed in all builds
+pub(crate) use std::sync::Arc;
 
 #[cfg(not(loom))]
 mod imp {
-    pub(crate) use parking_lot::{Condvar, Mutex};
-    pub(crate) use std::sync::Arc;
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread_local;
+
+    #[cfg(not(miri))]
+    pub(crate) use parking_lot::{Condvar, Mutex};
 
     /// A cell whose every access is said aloud.
     #[derive(Debug)]
@@ -33,21 +43,28 @@ mod imp {
 #[cfg(loom)]
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::Arc;
     pub(crate) use loom::sync::atomic;
     pub(crate) use loom::thread_local;
+}
 
+#[cfg(any(loom, miri))]
+mod locks {
     use std::time::Duration;
 
-    /// loom's mutex behind the interface of `parking_lot`.
-    #[derive(Debug)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    #[cfg(loom)]
+    use loom::sync as base;
+    #[cfg(not(loom))]
+    use std::sync as base;
 
-    pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
+    /// A mutex behind the interface of `parking_lot`.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(base::Mutex<T>);
+
+    type MutexGuard<'a, T> = base::MutexGuard<'a, T>;
 
     impl<T> Mutex<T> {
         pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
+            Self(base::Mutex::new(value))
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -55,31 +72,25 @@ mod imp {
         }
     }
 
-    /// loom's condition variable behind the interface of `parking_lot`.
+    /// A condition variable behind the interface of `parking_lot`.
     #[derive(Debug)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
-
-    /// Whether a timed wait ran out.
-    #[derive(Debug)]
-    pub(crate) struct WaitTimeoutResult;
+    pub(crate) struct Condvar(base::Condvar);
 
     impl Condvar {
         pub(crate) fn new() -> Self {
-            Self(loom::sync::Condvar::new())
+            Self(base::Condvar::new())
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             replace_with(guard, |guard| self.0.wait(guard).expect("no holder panics"));
         }
 
-        pub(crate) fn wait_for<T>(
-            &self,
-            guard: &mut MutexGuard<'_, T>,
-            _timeout: Duration,
-        ) -> WaitTimeoutResult {
-            // loom has no time: a timed wait never runs out.
-            self.wait(guard);
-            WaitTimeoutResult
+        /// loom has no time: there, a timed wait never runs out.
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
+            replace_with(guard, |guard| {
+                let waited = self.0.wait_timeout(guard, timeout);
+                waited.expect("no holder panics").0
+            });
         }
 
         pub(crate) fn notify_one(&self) {
@@ -88,13 +99,22 @@ mod imp {
     }
 
     fn replace_with<T>(place: &mut T, f: impl FnOnce(T) -> T) {
-        // SAFETY: `place` is valid and is written again before anyone can read it; `f` does not unwind
-        // (loom ends the whole model on a panic).
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::process::abort();
+            }
+        }
+        let bomb = Bomb;
+        // SAFETY: `place` is valid, and is written again before anyone can read it: an unwinding `f` ends the process.
         let value = unsafe { std::ptr::read(place) };
         let value = f(value);
         // SAFETY: as above; the old value was moved out.
         unsafe { std::ptr::write(place, value) };
+        std::mem::forget(bomb);
     }
 }
 
 pub(crate) use imp::*;
+#[cfg(any(loom, miri))]
+pub(crate) use locks::{Condvar, Mutex};

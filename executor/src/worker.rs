@@ -9,7 +9,9 @@ use crate::idle::MAX_WORKERS;
 use crate::resumption;
 use crate::scheduler::{Kind, Pool, Shared, Site};
 use crate::sync::Arc;
+use crate::sync::atomic::Ordering;
 use crate::task::header::TaskHeader;
+use crate::time::Wait;
 
 /// So many tasks in a row come from the slot of the newest; then the queue has its turn.
 const LIFO_BOUND: u32 = 3;
@@ -55,6 +57,8 @@ pub(crate) fn run(shared: &Arc<Shared>, index: usize) {
     let worker = Worker::new(shared, pool, index);
     worker.work(|| pool.idle.is_closing());
     worker.close();
+    pool.running.fetch_sub(1, Ordering::AcqRel);
+    pool.waiter.unpark();
 }
 
 /// Runs tasks on a worker's thread, from within one of its tasks, until `done`.
@@ -141,7 +145,7 @@ impl<'a> Worker<'a> {
             // behind what is here: it waited its turn
             self.site.queue.append(self.injected());
         }
-        self.shared.tend();
+        self.shared.timers.fire();
         if ticks.is_multiple_of(CLOCK_INTERVAL) {
             let now = Instant::now();
             let brisk = now - self.sampled.replace(now) < BRISK * CLOCK_INTERVAL;
@@ -239,7 +243,7 @@ impl<'a> Worker<'a> {
     fn sleep(&self, done: &impl Fn() -> bool) {
         let idle = &self.pool.idle;
         let workers = self.pool.sites.len();
-        self.shared.tend();
+        self.shared.timers.fire();
         idle.announce(self.index, self.searching.replace(false));
         self.site.counters.add_park();
         if self.something_to_do() || done() {
@@ -255,16 +259,20 @@ impl<'a> Worker<'a> {
                 interval = WATCH.0;
                 seen = self.look();
             }
-            let deadline = self.shared.next_timer();
-            let timeout = match (watching.then_some(interval), deadline) {
-                (Some(watch), Some(timer)) => Some(watch.min(timer)),
-                (watch, timer) => watch.or(timer),
+            let watch = watching.then_some(interval);
+            let timer = self.shared.timers.wait(false);
+            let timeout = match timer {
+                Wait::For(timer) => Some(watch.map_or(timer, |watch| watch.min(timer))),
+                Wait::Forever | Wait::Advanced => watch,
             };
             let notified = self.site.parker.park(timeout);
+            if timer != Wait::Forever {
+                self.shared.timers.back();
+            }
             if notified {
                 break;
             }
-            self.shared.tend();
+            self.shared.timers.fire();
             if watching {
                 let now = self.look();
                 if self.intervene(&seen, &now) {

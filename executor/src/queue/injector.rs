@@ -17,7 +17,24 @@ pub(crate) struct Injector {
 #[derive(Debug)]
 struct Inner {
     list: List,
-    closed: bool,
+    phase: Phase,
+}
+
+/// How far the executor has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Draining,
+    Closed,
+}
+
+/// A runnable was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Wake whom you like.
+    Open,
+    /// The executor is ending: its workers sleep without having said so. Wake them all.
+    Draining,
 }
 
 impl Injector {
@@ -26,12 +43,12 @@ impl Injector {
             len: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 list: List::new(),
-                closed: false,
+                phase: Phase::Open,
             }),
         }
     }
 
-    /// Appends a runnable. `Err`: the queue is closed and the runnable still the caller's. `Ok(true)`: it was empty.
+    /// Appends a runnable. `Err`: the queue is closed and the runnable still the caller's.
     ///
     /// # Safety
     ///
@@ -39,16 +56,18 @@ impl Injector {
     pub(crate) unsafe fn push(
         &self,
         task: NonNull<TaskHeader>,
-    ) -> Result<bool, NonNull<TaskHeader>> {
+    ) -> Result<Pushed, NonNull<TaskHeader>> {
         let mut inner = self.inner.lock();
-        if inner.closed {
+        if inner.phase == Phase::Closed {
             return Err(task);
         }
-        let was_empty = inner.list.is_empty();
         // SAFETY: (1).
         unsafe { inner.list.push_back(task) };
         self.len.store(inner.list.len(), Ordering::Release);
-        Ok(was_empty)
+        Ok(match inner.phase {
+            Phase::Draining => Pushed::Draining,
+            Phase::Open | Phase::Closed => Pushed::Open,
+        })
     }
 
     /// Is there anything, as far as this thread knows?
@@ -74,10 +93,20 @@ impl Injector {
         front
     }
 
+    /// From now on, every push wakes all workers. To be called before they are told to end.
+    ///
+    /// The lock orders it: whoever pushed before, its runnable is seen by a worker that was told to end.
+    pub(crate) fn drain(&self) {
+        let mut inner = self.inner.lock();
+        if inner.phase == Phase::Open {
+            inner.phase = Phase::Draining;
+        }
+    }
+
     /// Refuses everything from now on, and hands out what is there.
     pub(crate) fn close(&self) -> List {
         let mut inner = self.inner.lock();
-        inner.closed = true;
+        inner.phase = Phase::Closed;
         self.len.store(0, Ordering::Release);
         std::mem::replace(&mut inner.list, List::new())
     }

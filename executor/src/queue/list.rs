@@ -31,10 +31,6 @@ impl List {
         self.len
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_null()
-    }
-
     /// Appends a runnable.
     ///
     /// # Safety

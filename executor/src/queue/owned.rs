@@ -17,6 +17,17 @@ pub(crate) struct Owned {
 // SAFETY: the tasks in it are only reached through the lock around it, and only their links and states are used.
 unsafe impl Send for Owned {}
 
+/// What a registry is after a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// Others are in it.
+    Others,
+    /// It is empty.
+    Last,
+    /// It is empty, and closed: it stays so.
+    LastOfAll,
+}
+
 impl Owned {
     pub(crate) const fn new() -> Self {
         Self {
@@ -65,25 +76,24 @@ impl Owned {
         true
     }
 
-    /// Forgets a task, if it is registered. `true`: it was the last one of a closed registry.
+    /// Forgets a task, if it is registered.
     ///
     /// # Safety
     ///
-    /// 1. The caller holds the runnable of `task`, a spawned one of this registry, or of none.
-    pub(crate) unsafe fn remove(&mut self, task: NonNull<TaskHeader>) -> bool {
+    /// 1. The caller holds the runnable of `task`, which was registered here and not removed yet.
+    pub(crate) unsafe fn remove(&mut self, task: NonNull<TaskHeader>) -> Removed {
         // SAFETY: (1).
         let links = unsafe { links(task) };
-        if links == Links::UNREGISTERED {
-            return false;
-        }
         if links != Links::UNLINKED {
             // SAFETY: (1).
             unsafe { self.unlink(task) };
         }
-        // SAFETY: (1).
-        unsafe { set(task, Links::UNREGISTERED) };
         self.live -= 1;
-        self.closed && self.live == 0
+        match (self.live, self.closed) {
+            (0, true) => Removed::LastOfAll,
+            (0, false) => Removed::Last,
+            _ => Removed::Others,
+        }
     }
 
     unsafe fn unlink(&mut self, task: NonNull<TaskHeader>) {

@@ -4,7 +4,9 @@
 //!  0      header         32 bytes, see `header.rs`
 //! 32      links          registry: neighbours
 //! 48      join_waker     rule 7 of `state.rs`
-//! 64      stage          the future, then its output
+//! 64      context        task-locals, while the task does not run
+//! 72      meta           its name, if it has one
+//! 80      stage          the future, then its output
 //! ```
 
 use std::any::Any;
@@ -14,6 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
+
+use crate::context::Context as TaskContext;
 
 use crate::current;
 use crate::scheduler::{self, Shared};
@@ -34,6 +38,16 @@ pub(crate) struct TaskCore {
     pub(crate) links: UnsafeCell<Links>,
     /// Rule 7 of `state.rs`.
     pub(crate) join_waker: UnsafeCell<Option<Waker>>,
+    /// Task-locals; touched by the holder of the runnable.
+    context: UnsafeCell<TaskContext>,
+    /// Never changes.
+    meta: Option<Box<Meta>>,
+}
+
+/// What only some tasks have.
+#[derive(Debug)]
+struct Meta {
+    name: String,
 }
 
 /// The place of a task in the registry: its neighbours, null at the ends.
@@ -44,7 +58,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Never was in it, or is counted out.
+    /// Not in it.
     pub(crate) const UNREGISTERED: Self = Self {
         previous: ptr::without_provenance_mut(1),
         next: ptr::without_provenance_mut(1),
@@ -87,6 +101,7 @@ pub(crate) fn allocate<F: Future>(
     future: F,
     scheduler: *const Shared,
     shard: usize,
+    name: Option<String>,
 ) -> NonNull<TaskHeader> {
     let cell = Box::new(TaskCell {
         core: TaskCore {
@@ -97,6 +112,8 @@ pub(crate) fn allocate<F: Future>(
             ),
             links: UnsafeCell::new(Links::UNREGISTERED),
             join_waker: UnsafeCell::new(None),
+            context: UnsafeCell::new(TaskContext::capture()),
+            meta: name.map(|name| Box::new(Meta { name })),
         },
         stage: UnsafeCell::new(Stage::Running(future)),
     });
@@ -134,11 +151,15 @@ unsafe fn run<F: Future>(task: NonNull<TaskHeader>) {
     // SAFETY: a task made by `spawn`; we hold its runnable until the end of this function.
     let waker = unsafe { waker::borrowed(task) };
     let mut context = Context::from_waker(&waker);
-    current::begin_poll(task);
+    // SAFETY: the context is touched by the holder of the runnable.
+    let locals = (cell.core.context).with_mut(|place| std::mem::take(unsafe { &mut *place }));
+    let outer = current::begin_poll(task, locals);
     let polled = catch_unwind(AssertUnwindSafe(|| cell.poll(&mut context)));
-    let self_woken = current::end_poll();
+    let (self_woken, locals) = current::end_poll(outer);
     let output = match polled {
         Ok(Poll::Pending) => {
+            // SAFETY: as above; what is overwritten is empty.
+            (cell.core.context).with_mut(|place| unsafe { place.write(locals) });
             let state = &cell.core.header.state;
             let end = if self_woken {
                 state.end_run_self_woken()
@@ -155,8 +176,13 @@ unsafe fn run<F: Future>(task: NonNull<TaskHeader>) {
             return;
         }
         Ok(Poll::Ready(output)) => Ok(output),
-        Err(payload) => Err(JoinError::panicked(payload)),
+        Err(payload) => {
+            // SAFETY: we run for the executor of the task.
+            unsafe { (*cell.core.header.scheduler()).on_panic() };
+            Err(JoinError::panicked(payload))
+        }
     };
+    let _ = drop_guarded(locals);
     // SAFETY: the runnable is still ours.
     unsafe { complete::<F>(task, output) };
 }
@@ -189,6 +215,11 @@ unsafe fn complete<F: Future>(task: NonNull<TaskHeader>, output: Result<F::Outpu
             Err(JoinError::panicked(payload))
         }
     };
+    // SAFETY: the context is touched by the holder of the runnable.
+    let locals = (cell.core.context).with_mut(|place| std::mem::take(unsafe { &mut *place }));
+    if !locals.is_empty() {
+        let _ = drop_guarded(locals);
+    }
     // SAFETY: it is registered with its own scheduler, if at all, and on its thread.
     unsafe { scheduler::forget(task) };
     if state.has_join_interest() {
@@ -299,6 +330,13 @@ impl<F: Future> TaskCell<F> {
 /// Drops a value that may panic; answers the payload.
 fn drop_guarded<T>(value: T) -> Option<Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(|| drop(value))).err()
+}
+
+impl TaskCore {
+    /// The name it was spawned with.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.meta.as_ref().map(|meta| meta.name.as_str())
+    }
 }
 
 impl fmt::Debug for TaskCore {

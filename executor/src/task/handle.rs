@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use crate::coop;
 use crate::scheduler;
 use crate::task::cell;
 use crate::task::header::TaskHeader;
@@ -75,6 +76,16 @@ impl<T> JoinHandle<T> {
     /// Lets the task go on by itself.
     pub fn detach(self) {}
 
+    /// A handle that aborts the task when it is dropped.
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop { handle: self }
+    }
+
+    /// The name the task was spawned with.
+    pub fn name(&self) -> Option<&str> {
+        self.core().name()
+    }
+
     /// Has the task finished, in whatever way?
     pub fn is_finished(&self) -> bool {
         self.core().header.state.is_complete()
@@ -106,7 +117,12 @@ impl<T> Future for JoinHandle<T> {
         let core = self.core();
         let state = &core.header.state;
         match state.join_state() {
-            Join::Complete => return Poll::Ready(self.take_output()),
+            Join::Complete => {
+                if coop::poll_consume(context).is_pending() {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(self.take_output());
+            }
             Join::Set => {
                 let same = core.join_waker.with(|waker| {
                     // SAFETY: while JOIN_WAKER is set and a handle exists, the cell is only read (rule 7).
@@ -182,6 +198,36 @@ impl<T> fmt::Debug for JoinHandle<T> {
         f.debug_struct("JoinHandle")
             .field("state", &self.core().header.state)
             .finish()
+    }
+}
+
+/// A join handle whose task does not outlive it.
+///
+/// ```
+/// let executor = midair_executor::Executor::new(1);
+/// let task = executor.spawn(std::future::pending::<()>());
+/// let watch = task.abort_handle();
+/// drop(task.abort_on_drop());
+/// drop(executor);
+/// assert!(watch.is_finished());
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it aborts its task"]
+pub struct AbortOnDrop<T> {
+    handle: JoinHandle<T>,
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.handle).poll(context)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.handle.abort();
     }
 }
 
