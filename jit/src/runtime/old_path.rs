@@ -48,11 +48,13 @@ pub unsafe extern "C" fn find_osr_code(registers: *mut RegisterContext) {
     let site = unsafe { &*site };
     let CodeKind::Osr(entry) = site.kind else { unreachable!("only OSR continuations have a resume address here") };
     let osr = module.published_osr(tier0.func, entry).expect("published before it could suspend");
-    let point = osr.site_at(&site.layout).expect("it suspended there");
+    // one operator can be several suspension points of OSR code, which repeats the rest of enclosing iterations; the
+    // continuation says which it was
+    debug_assert!(osr.sites.iter().any(|known| std::ptr::eq(known, site)), "the site is of the code that was found");
 
     registers.gpr[RBP] = frame as u64;
     registers.gpr[RSP] = (frame - tier0.frame_size as usize) as u64;
-    registers.rip = point.tier0_door as u64;
+    registers.rip = site.tier0_door as u64;
 }
 
 fn address(register: u64) -> usize {
