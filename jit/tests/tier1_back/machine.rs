@@ -318,6 +318,8 @@ impl Machine {
                 chain_tail: ptr::null_mut(),
                 results: [0; 4],
                 free_lists: FreeLists::default(),
+                host_frame: 0,
+                module: ptr::null(),
                 host: ptr::null_mut(),
             },
             globals: [0; GLOBALS],
