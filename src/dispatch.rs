@@ -746,16 +746,61 @@ pub(crate) unsafe fn leaf_context(leaf: NonNull<Header>) -> *mut VmContext {
 }
 
 impl StoreCore {
-    /// A leaf's payload is gone: recycles its block and goes on behind it, with its results or without.
+    /// A leaf's payload is gone: goes on behind it, with its results or without.
     ///
     /// # Safety
-    /// The caller owns the chain and uses the store exclusively.
-    #[inline(always)]
+    /// As for `leaf_ready`.
     pub(crate) unsafe fn leaf_done(
         this: NonNull<Self>,
         context: *mut VmContext,
         leaf: NonNull<Header>,
         ready: Result<(), Pending>,
+    ) -> Outcome {
+        match ready {
+            // SAFETY: the caller's.
+            Ok(()) => unsafe { Self::leaf_ready(this, context, leaf) },
+            // SAFETY: the caller's.
+            Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
+        }
+    }
+
+    /// A leaf's results are in its context and its payload is gone: recycles its block and goes on behind it.
+    ///
+    /// # Safety
+    /// The caller owns the chain and uses the store exclusively. The context's stack limit was set on this thread, or is out
+    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)).
+    #[inline(always)]
+    pub(crate) unsafe fn leaf_ready(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+    ) -> Outcome {
+        // SAFETY: the caller's.
+        let next = unsafe { leaf.as_ref() }.next;
+        // SAFETY: the leaf's context is alive as long as the store.
+        let context_ref = unsafe { &mut *context };
+        // SAFETY: the payload is gone, the block out of the chain.
+        unsafe { context_ref.free_lists.give_leaf(leaf) };
+        // SAFETY: the caller's.
+        let max = unsafe { (*this.as_ptr()).max_wasm_stack };
+        // the limit set before will do if there is room enough above it
+        if context_ref.stack_limit > here().wrapping_sub(max / 2) {
+            context_ref.stack_limit = stack_limit(max);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::resume(this, context, next) }
+    }
+
+    /// A leaf failed and its payload is gone: whoever waits for it goes too.
+    ///
+    /// # Safety
+    /// As for `leaf_ready`.
+    #[cold]
+    pub(crate) unsafe fn leaf_failed(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+        pending: Pending,
     ) -> Outcome {
         // SAFETY: the caller's.
         let next = unsafe { leaf.as_ref() }.next;
@@ -763,28 +808,11 @@ impl StoreCore {
         let free_lists = unsafe { &mut (*context).free_lists };
         // SAFETY: the payload is gone, the block out of the chain.
         unsafe { free_lists.give_leaf(leaf) };
-        match ready {
-            Ok(()) => {
-                // SAFETY: the caller's.
-                let max = unsafe { (*this.as_ptr()).max_wasm_stack };
-                // SAFETY: alive as long as the store.
-                let context_ref = unsafe { &mut *context };
-                // A limit that this thread has set before does if there is room enough above it. (Whoever moves a call
-                // to another thread raises it out of reach.)
-                if context_ref.stack_limit > here().saturating_sub(max / 2) {
-                    context_ref.stack_limit = stack_limit(max);
-                }
-                // SAFETY: the caller's.
-                unsafe { Self::resume(this, context, next) }
-            }
-            Err(pending) => {
-                // SAFETY: the caller's.
-                let core = unsafe { &mut *this.as_ptr() };
-                core.set_pending(pending, WasmBacktrace::default());
-                core.trapped(next);
-                Outcome::Trapped
-            }
-        }
+        // SAFETY: the caller's.
+        let core = unsafe { &mut *this.as_ptr() };
+        core.set_pending(pending, WasmBacktrace::default());
+        core.trapped(next);
+        Outcome::Trapped
     }
 }
 

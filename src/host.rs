@@ -705,6 +705,18 @@ impl<A: Awaiter> AwaiterLeaf<A> {
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
 
+/// # Safety
+/// `words` has one word per result.
+#[inline(never)]
+unsafe fn completed_at_once<A: Awaiter>(awaiter: A, words: *mut u64) -> Result<u32, Error> {
+    let results = awaiter.get_result().into_result()?;
+    // SAFETY: the caller's.
+    let words =
+        unsafe { std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT) };
+    results.write(words);
+    Ok(EXIT_RETURNED)
+}
+
 /// A closure that makes an awaiter as a host function.
 pub(crate) fn awaiter_closure<T, F, P, A>(closure: F) -> HostClosure
 where
@@ -737,12 +749,8 @@ where
             let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
-                let results = awaiter.get_result().into_result()?;
                 // SAFETY: a host stub's words.
-                results.write(unsafe {
-                    std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT)
-                });
-                return Ok(EXIT_RETURNED);
+                return unsafe { completed_at_once(awaiter, words) };
             }
             if call.core().activations.is_sync() {
                 return Err(call.cannot_suspend());

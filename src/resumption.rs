@@ -249,22 +249,13 @@ fn answer(core: NonNull<StoreCore>, answer: usize) -> bool {
     inside
 }
 
-/// Runs `body`, to whose end the token of this call may come back on this thread.
-#[inline(always)]
-fn completing<R>(core: NonNull<StoreCore>, body: impl FnOnce() -> R) -> (R, Answer) {
-    let call = core.addr().get();
-    let before = COMPLETING.replace(call);
-    let result = body();
-    let after = COMPLETING.replace(before);
-    if after == call {
-        return (result, Answer::None);
+/// What [`COMPLETING`] says at the end, of this call.
+fn answer_of(core: NonNull<StoreCore>, after: usize) -> Answer {
+    match after.wrapping_sub(core.addr().get()) {
+        RESUMED => Answer::Resumed,
+        DROPPED => Answer::Dropped,
+        _ => Answer::None,
     }
-    let answer = if after == call | RESUMED {
-        Answer::Resumed
-    } else {
-        Answer::Dropped
-    };
-    (result, answer)
 }
 
 // --- Owned calls --------------------------------------------------------------------------------------------------------
@@ -479,14 +470,21 @@ impl OwnedCall {
             let vtable = unsafe { vtable_of(leaf) };
             // SAFETY: the same.
             let context = unsafe { leaf_context(leaf) };
-            let ready = match right {
+            let outcome = match right {
                 // SAFETY: an awaiter's leaf, completed once; its context is alive.
-                Ok(()) => unsafe { complete(vtable, leaf, &mut *context) },
-                // SAFETY: an awaiter's leaf, dropped once.
-                Err(reason) => Err(unsafe { give_up(leaf, reason) }),
+                Ok(()) => match unsafe { complete(vtable, leaf, &mut *context) } {
+                    // SAFETY: ours to run; the payload is gone.
+                    Ok(()) => unsafe { StoreCore::leaf_ready(core, context, leaf) },
+                    // SAFETY: the same.
+                    Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
+                },
+                Err(reason) => {
+                    // SAFETY: an awaiter's leaf, given up once.
+                    let pending = unsafe { give_up(leaf, reason) };
+                    // SAFETY: ours to run; the payload is gone.
+                    unsafe { StoreCore::leaf_failed(core, context, leaf, pending) }
+                }
             };
-            // SAFETY: ours to run; the payload is gone.
-            let outcome = unsafe { StoreCore::leaf_done(core, context, leaf, ready) };
             // SAFETY: ours to run.
             match unsafe { Self::park(core, outcome) } {
                 Answer::None => return,
@@ -520,18 +518,17 @@ impl OwnedCall {
             match vtable.kind {
                 LeafKind::Awaiter => {
                     call.state.store(PARKED_TOKEN, Ordering::Release);
-                    let (told, answer) = completing(core, || {
-                        // SAFETY: an awaiter's leaf; the token is the only one.
-                        catch_unwind(AssertUnwindSafe(|| unsafe {
-                            (vtable.on_completed)(leaf, Resumption::owned(core));
-                        }))
-                    });
-                    if let Err(panic) = told {
-                        // SAFETY: ours to run if the token came back.
-                        unsafe { Self::on_completed_panicked(core, leaf, answer, panic) };
+                    let before = COMPLETING.replace(core.addr().get());
+                    // SAFETY: an awaiter's leaf; the token is the only one.
+                    let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+                        (vtable.on_completed)(leaf, Resumption::owned(core));
+                    }));
+                    let after = COMPLETING.replace(before);
+                    if told.is_ok() && after == core.addr().get() {
                         return Answer::None;
                     }
-                    return answer;
+                    // SAFETY: ours to run if the token came back.
+                    return unsafe { Self::came_back(core, leaf, after, told) };
                 }
                 LeafKind::Future => {
                     // SAFETY: ours to run, and given up.
@@ -548,17 +545,20 @@ impl OwnedCall {
         }
     }
 
-    /// If the token came back, the call is ours and ends with the panic; else the panic is all there is to pass on.
+    /// The token came back on this thread, or `on_completed` panicked. If both, the call is ours and ends with the panic; if
+    /// only the panic is there, it is all there is to pass on.
     ///
     /// # Safety
-    /// The caller has the right to run the call if the answer says that its token came back.
+    /// `after` is what [`COMPLETING`] was at the end; the caller has the right to run the call if it says so.
     #[cold]
-    unsafe fn on_completed_panicked(
+    unsafe fn came_back(
         core: NonNull<StoreCore>,
         leaf: NonNull<Header>,
-        answer: Answer,
-        panic: crate::host::Panic,
-    ) {
+        after: usize,
+        told: std::result::Result<(), crate::host::Panic>,
+    ) -> Answer {
+        let answer = answer_of(core, after);
+        let Err(panic) = told else { return answer };
         if answer == Answer::None {
             resume_unwind(panic);
         }
@@ -568,6 +568,7 @@ impl OwnedCall {
         store.release(leaf);
         // SAFETY: the caller's.
         unsafe { Self::done(core, Outcome::Trapped) };
+        Answer::None
     }
 
     /// Offers the call to its handle, which is to poll a future; the last thing this thread does with it.
@@ -739,6 +740,7 @@ impl<T: Send + 'static, R: WasmResults> Call<T, R> {
         let owned = unsafe { &mut *core.as_ptr() };
         owned.begin_use(func.func().store);
         owned.activations.mode = Mode::Owned;
+        owned.forget_stack_limits();
         owned.call.home.store(this_thread(), Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
@@ -982,12 +984,12 @@ impl OwnedCall {
     #[cold]
     unsafe fn cancel_here(core: NonNull<StoreCore>) {
         // Dropping the awaiter may drop the token, here and now; then it answers us instead of freeing the store.
-        let (released, answer) = completing(core, || {
-            // SAFETY: the caller's.
-            let store = unsafe { &mut *core.as_ptr() };
-            NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut()))
-                .map(|leaf| catch_unwind(AssertUnwindSafe(|| store.release(leaf))))
-        });
+        let before = COMPLETING.replace(core.addr().get());
+        // SAFETY: the caller's.
+        let store = unsafe { &mut *core.as_ptr() };
+        let released = NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut()))
+            .map(|leaf| catch_unwind(AssertUnwindSafe(|| store.release(leaf))));
+        let answer = answer_of(core, COMPLETING.replace(before));
         let token_gone = answer != Answer::None;
         // SAFETY: alive until the second of the two comes here.
         if token_gone
