@@ -35,7 +35,9 @@ pub fn compile_ir(
     for (inst, _) in &allocated.insts {
         if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live } = inst {
             // second places of values: nothing says of which
-            lowered.sites[*site as usize].values.resize(live.len(), None);
+            lowered.sites[*site as usize]
+                .values
+                .resize(live.len(), None);
         }
     }
     emit(
