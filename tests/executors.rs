@@ -221,9 +221,9 @@ fn a_guest_sleeps_by_the_timers_of_the_own_executor() {
     });
     let (mut store, run) = instantiate(&linker, &module, "loop");
     // its clock is stopped, and steps from timer to timer when nothing else is left to do
-    let executor = executor::Builder::new().workers(1).paused(true).build().expect("a thread");
-    let task = executor.spawn(async move { run.call_async(&mut store, 100).await.expect("returns") });
-    assert_eq!(executor.block_on(task).expect("no panic"), expected(100));
+    let executor = executor::Builder::new().paused(true).build_local();
+    let sum = executor.block_on(async move { run.call_async(&mut store, 100).await.expect("returns") });
+    assert_eq!(sum, expected(100));
 }
 
 /// Puts its call on the queue of the executor that runs it.
