@@ -53,14 +53,20 @@ fn calls(c: &mut Criterion) {
     for (tier, tiers) in [("tier0", Tiers::Tier0), ("tier1", Tiers::Tier1)] {
         let engine = Engine::new(Config::new().tiers(tiers));
         let mut linker = Linker::new(&engine);
-        linker.func_wrap("host", "add", |a: u64, b: u64| a.wrapping_add(b)).expect("defined once");
         linker
-            .func_wrap_async("host", "ready", |_, (a, b): (u64, u64)| async move { a.wrapping_add(b) })
+            .func_wrap("host", "add", |a: u64, b: u64| a.wrapping_add(b))
+            .expect("defined once");
+        linker
+            .func_wrap_async("host", "ready", |_, (a, b): (u64, u64)| async move {
+                a.wrapping_add(b)
+            })
             .expect("defined once");
         let mut store = Store::new(&engine, ());
         let module = Module::new(&engine, GUEST).expect("valid");
         let guest = linker.instantiate(&mut store, &module).expect("linked");
-        linker.instance(&mut store, "guest", guest).expect("defined once");
+        linker
+            .instance(&mut store, "guest", guest)
+            .expect("defined once");
         let module = Module::new(&engine, OTHER).expect("valid");
         let other = linker.instantiate(&mut store, &module).expect("linked");
 
@@ -80,13 +86,17 @@ fn calls(c: &mut Criterion) {
         }
 
         let mut group = c.benchmark_group("calls/host_to_guest");
-        let typed: TypedFunc<(u64, u64), u64> = guest.get_typed_func(&store, "add").expect("exported");
+        let typed: TypedFunc<(u64, u64), u64> =
+            guest.get_typed_func(&store, "add").expect("exported");
         group.bench_function(format!("typed/{tier}"), |b| {
             b.iter(|| typed.call(&mut store, black_box((1, 2))).expect("returns"));
         });
         let func = guest.get_func(&store, "add").expect("exported");
         group.bench_function(format!("dynamic/{tier}"), |b| {
-            b.iter(|| func.call(&mut store, black_box(&[Val::I64(1), Val::I64(2)])).expect("returns"));
+            b.iter(|| {
+                func.call(&mut store, black_box(&[Val::I64(1), Val::I64(2)]))
+                    .expect("returns")
+            });
         });
     }
 }

@@ -36,7 +36,9 @@ fn guests(c: &mut Criterion) {
     let mut configs = Vec::new();
     // patchpoints that count down and are never hit
     let mut never = Config::new();
-    never.osr_after(u32::MAX, u32::MAX, u32::MAX).tier_up_on_calls(None);
+    never
+        .osr_after(u32::MAX, u32::MAX, u32::MAX)
+        .tier_up_on_calls(None);
     configs.push(("tier0_with_patchpoints", never));
     let mut without = Config::new();
     without.tiers(Tiers::Tier0);
@@ -51,13 +53,18 @@ fn guests(c: &mut Criterion) {
         let engine = Engine::new(config);
         let module = Module::new(&engine, GUEST).expect("valid");
         let mut store = Store::new(&engine, ());
-        let instance = Linker::new(&engine).instantiate(&mut store, &module).expect("no imports");
+        let instance = Linker::new(&engine)
+            .instantiate(&mut store, &module)
+            .expect("no imports");
         let mut group = c.benchmark_group(format!("checkpoint/{name}"));
         group.throughput(Throughput::Elements(ADDITIONS));
         for program in ["rolled", "unrolled_4"] {
-            let run: TypedFunc<u64, u64> = instance.get_typed_func(&store, program).expect("exported");
+            let run: TypedFunc<u64, u64> =
+                instance.get_typed_func(&store, program).expect("exported");
             run.call(&mut store, ADDITIONS).expect("compiles");
-            group.bench_function(program, |b| b.iter(|| run.call(&mut store, black_box(ADDITIONS)).expect("returns")));
+            group.bench_function(program, |b| {
+                b.iter(|| run.call(&mut store, black_box(ADDITIONS)).expect("returns"))
+            });
         }
     }
 }
@@ -83,7 +90,9 @@ fn native(c: &mut Criterion) {
     group.bench_function("with_test", |b| {
         b.iter(|| native_loop(black_box(ADDITIONS), || word.load(Ordering::Relaxed) != 0));
     });
-    group.bench_function("without_test", |b| b.iter(|| native_loop(black_box(ADDITIONS), || false)));
+    group.bench_function("without_test", |b| {
+        b.iter(|| native_loop(black_box(ADDITIONS), || false))
+    });
 }
 
 criterion_group!(benches, guests, native);

@@ -33,7 +33,9 @@ fn load(config: &Config, text: &str) -> (Store<()>, TypedFunc<u64, u64>) {
     let engine = Engine::new(config);
     let module = Module::new(&engine, text).expect("valid");
     let mut store = Store::new(&engine, ());
-    let instance = Linker::new(&engine).instantiate(&mut store, &module).expect("no imports");
+    let instance = Linker::new(&engine)
+        .instantiate(&mut store, &module)
+        .expect("no imports");
     let run = instance.get_typed_func(&store, "run").expect("exported");
     (store, run)
 }
@@ -42,7 +44,10 @@ fn load(config: &Config, text: &str) -> (Store<()>, TypedFunc<u64, u64>) {
 fn config(osr: bool) -> Config {
     let mut config = Config::new();
     let passes = if osr { 1 } else { u32::MAX };
-    config.osr_after(passes, passes, 1).tier_up_on_calls(None).compiler_checks(false);
+    config
+        .osr_after(passes, passes, 1)
+        .tier_up_on_calls(None)
+        .compiler_checks(false);
     config
 }
 
@@ -52,7 +57,9 @@ fn jump(c: &mut Criterion) {
     for (name, osr) in [("taken", true), ("not_taken", false)] {
         let (mut store, run) = load(&config(osr), FLAT);
         run.call(&mut store, 2).expect("compiles");
-        group.bench_function(name, |b| b.iter(|| run.call(&mut store, black_box(2)).expect("returns")));
+        group.bench_function(name, |b| {
+            b.iter(|| run.call(&mut store, black_box(2)).expect("returns"))
+        });
     }
 }
 

@@ -7,8 +7,17 @@
 #![expect(missing_docs, reason = "criterion's macros")]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use midair::{Awaiter, Call, Config, Engine, Linker, Module, Resumption, ResumptionPath, Store, Tiers};
-use std::{cell::Cell, fmt::Write, hint::black_box, pin::pin, task::{Context, Poll, Waker}, time::Instant};
+use midair::{
+    Awaiter, Call, Config, Engine, Linker, Module, Resumption, ResumptionPath, Store, Tiers,
+};
+use std::{
+    cell::Cell,
+    fmt::Write,
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
 
 thread_local! {
     static TOKEN: Cell<Option<Resumption>> = const { Cell::new(None) };
@@ -38,7 +47,11 @@ fn guest(live: u32) -> String {
     let mut uses = String::new();
     for i in 0..live {
         write!(locals, "(local $v{i} i64)").expect("a string");
-        write!(uses, "(local.set $v{i} (i64.add (local.get $v{i}) (i64.const {i})))").expect("a string");
+        write!(
+            uses,
+            "(local.set $v{i} (i64.add (local.get $v{i}) (i64.const {i})))"
+        )
+        .expect("a string");
     }
     format!(
         r#"(module
@@ -55,10 +68,14 @@ fn park(config: &Config, live: u32, depth: u32) -> Call<(), ()> {
     let engine = Engine::new(config);
     let module = Module::new(&engine, guest(live)).expect("valid");
     let mut linker = Linker::new(&engine);
-    linker.func_awaiter("host", "await", |_, ()| Null).expect("defined once");
+    linker
+        .func_awaiter("host", "await", |_, ()| Null)
+        .expect("defined once");
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module).expect("linked");
-    let run = instance.get_typed_func::<u32, ()>(&store, "run").expect("exported");
+    let run = instance
+        .get_typed_func::<u32, ()>(&store, "run")
+        .expect("exported");
     let call = run.start(store, depth);
     pump(200);
     call
@@ -72,7 +89,10 @@ fn pump(awaits: u64) {
 
 fn config(path: ResumptionPath) -> Config {
     let mut config = Config::new();
-    config.resumption(path).osr_after(10, 10, 1).tier_up_on_resumption(None);
+    config
+        .resumption(path)
+        .osr_after(10, 10, 1)
+        .tier_up_on_resumption(None);
     config
 }
 
@@ -98,18 +118,36 @@ fn paths(c: &mut Criterion) {
         ("patchpoint", ResumptionPath::Patchpoint),
     ] {
         for depth in [1, 64] {
-            bench(c, BenchmarkId::new(name, format_args!("depth_{depth}")), &config(path), 0, depth);
+            bench(
+                c,
+                BenchmarkId::new(name, format_args!("depth_{depth}")),
+                &config(path),
+                0,
+                depth,
+            );
         }
     }
     for (name, tiers) in [("tier0", Tiers::Tier0), ("tier1", Tiers::Tier1)] {
-        bench(c, BenchmarkId::new(name, "depth_1"), Config::new().tiers(tiers), 0, 1);
+        bench(
+            c,
+            BenchmarkId::new(name, "depth_1"),
+            Config::new().tiers(tiers),
+            0,
+            1,
+        );
     }
 }
 
 fn live_sets(c: &mut Criterion) {
     for live in [0, 3, 8, 32] {
         let config = config(ResumptionPath::Direct);
-        bench(c, BenchmarkId::new("direct", format_args!("live_set_{live}")), &config, live, 1);
+        bench(
+            c,
+            BenchmarkId::new("direct", format_args!("live_set_{live}")),
+            &config,
+            live,
+            1,
+        );
     }
 }
 
@@ -122,21 +160,28 @@ fn futures(c: &mut Criterion) {
         .func_wrap_async("host", "await", |_, ()| {
             let mut waited = false;
             std::future::poll_fn(move |_| {
-                if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+                if std::mem::replace(&mut waited, true) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
             })
         })
         .expect("defined once");
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module).expect("linked");
-    let run = instance.get_typed_func::<u32, ()>(&store, "run").expect("exported");
+    let run = instance
+        .get_typed_func::<u32, ()>(&store, "run")
+        .expect("exported");
     let mut call = pin!(run.call_async(&mut store, 1));
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..200 {
         assert!(call.as_mut().poll(&mut cx).is_pending());
     }
-    c.benchmark_group("suspend_resume").bench_function("future/depth_1", |b| {
-        b.iter(|| black_box(call.as_mut().poll(&mut cx).is_pending()));
-    });
+    c.benchmark_group("suspend_resume")
+        .bench_function("future/depth_1", |b| {
+            b.iter(|| black_box(call.as_mut().poll(&mut cx).is_pending()));
+        });
 }
 
 criterion_group!(benches, paths, live_sets, futures);

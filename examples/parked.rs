@@ -16,7 +16,11 @@
 //! cargo run --release --example parked -- [--json] [--calls N]
 //! ```
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints a table, and what is wrong")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints a table, and what is wrong"
+)]
 
 use clap::Parser;
 use midair::{Awaiter, Call, Engine, Linker, Module, Resumption, Store};
@@ -102,7 +106,9 @@ fn arguments(n: u64) -> (u64, u64) {
 /// What call `n` must return.
 fn expected(n: u64) -> u64 {
     let (a, b) = arguments(n);
-    (answer(a) ^ a.wrapping_mul(b)).wrapping_add(a).wrapping_sub(b)
+    (answer(a) ^ a.wrapping_mul(b))
+        .wrapping_add(a)
+        .wrapping_sub(b)
 }
 
 // --- Measuring ----------------------------------------------------------------------------------------------------------
@@ -116,12 +122,18 @@ struct Bytes {
 
 impl Bytes {
     fn now() -> Self {
-        Self { requested: REQUESTED.load(Ordering::Relaxed), usable: USABLE.load(Ordering::Relaxed) }
+        Self {
+            requested: REQUESTED.load(Ordering::Relaxed),
+            usable: USABLE.load(Ordering::Relaxed),
+        }
     }
 
     /// As of the first allocation since `MARK_NEXT` was set.
     fn marked() -> Self {
-        Self { requested: MARKED_REQUESTED.load(Ordering::Relaxed), usable: MARKED_USABLE.load(Ordering::Relaxed) }
+        Self {
+            requested: MARKED_REQUESTED.load(Ordering::Relaxed),
+            usable: MARKED_USABLE.load(Ordering::Relaxed),
+        }
     }
 
     /// Adds what was allocated from `before` to `after`.
@@ -134,8 +146,16 @@ impl Bytes {
 /// Bytes of this process that are in memory.
 fn resident() -> Result<u64, String> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|error| error.to_string())?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc/self/status")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().map_err(|_| "VmRSS is not a number")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .ok_or("no VmRSS in /proc/self/status")?;
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .map_err(|_| "VmRSS is not a number")?;
     Ok(kib << 10)
 }
 
@@ -155,7 +175,9 @@ fn measure(calls: u64) -> Result<Figures, String> {
     let engine = Engine::default();
     let module = Module::new(&engine, GUEST).map_err(say)?;
     let mut linker = Linker::new(&engine);
-    linker.func_awaiter("host", "park", |_, number: u64| Park(number)).map_err(say)?;
+    linker
+        .func_awaiter("host", "park", |_, number: u64| Park(number))
+        .map_err(say)?;
 
     let mut figures = Figures {
         calls,
@@ -174,8 +196,12 @@ fn measure(calls: u64) -> Result<Figures, String> {
     (figures.store, figures.leaf, figures.continuation) = Default::default();
 
     // Handles and tokens are the embedder's: their tables are in memory before anything is counted.
-    let mut handles: Vec<Option<Call<(), u64>>> = std::iter::repeat_with(|| None).take(to_usize(calls)).collect();
-    let mut tokens: Vec<Option<(u64, Resumption)>> = std::iter::repeat_with(|| None).take(to_usize(calls)).collect();
+    let mut handles: Vec<Option<Call<(), u64>>> = std::iter::repeat_with(|| None)
+        .take(to_usize(calls))
+        .collect();
+    let mut tokens: Vec<Option<(u64, Resumption)>> = std::iter::repeat_with(|| None)
+        .take(to_usize(calls))
+        .collect();
     std::hint::black_box((&mut handles, &mut tokens));
 
     let before = resident()?;
@@ -193,8 +219,12 @@ fn measure(calls: u64) -> Result<Figures, String> {
     for token in &mut tokens {
         let (number, token) = token.take().expect("one token per call");
         token.resume();
-        let call = handles[to_usize(number)].take().expect("one handle per call");
-        let (_store, result) = call.finish().map_err(|_| format!("call {number} has not finished"))?;
+        let call = handles[to_usize(number)]
+            .take()
+            .expect("one handle per call");
+        let (_store, result) = call
+            .finish()
+            .map_err(|_| format!("call {number} has not finished"))?;
         if result.map_err(say)? != expected(number) {
             figures.wrong += 1;
         }
@@ -218,7 +248,9 @@ fn park(
     let [asked, leaf, parked] = MARKS.get();
     figures.leaf.add(asked, leaf);
     figures.continuation.add(leaf, parked);
-    let token = PARKED.take().ok_or_else(|| midair::Error::msg("the call has not parked"))?;
+    let token = PARKED
+        .take()
+        .ok_or_else(|| midair::Error::msg("the call has not parked"))?;
     Ok((call, token))
 }
 
@@ -248,7 +280,11 @@ fn main() -> ExitCode {
     for failure in &failures {
         eprintln!("error: {failure}");
     }
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 impl Figures {
@@ -256,10 +292,16 @@ impl Figures {
     fn print(&self, json: bool) -> Vec<String> {
         let per_call = |bytes: usize| bytes as f64 / self.calls as f64;
         let sum = per_call(self.continuation.usable + self.leaf.usable + self.store.usable);
-        let requested = per_call(self.continuation.requested + self.leaf.requested + self.store.requested);
+        let requested =
+            per_call(self.continuation.requested + self.leaf.requested + self.store.requested);
         let growth = self.resident as f64 / self.calls as f64;
         let rows = [
-            ("guest continuation", "continuation", self.continuation, CONTINUATION_LIMIT),
+            (
+                "guest continuation",
+                "continuation",
+                self.continuation,
+                CONTINUATION_LIMIT,
+            ),
             ("host leaf", "leaf", self.leaf, LEAF_LIMIT),
             ("store and instance", "store", self.store, STORE_LIMIT),
         ];
@@ -267,7 +309,9 @@ impl Figures {
             print!("{{\"calls\":{}", self.calls);
             for (_, key, bytes, limit) in rows {
                 let (requested, usable) = (per_call(bytes.requested), per_call(bytes.usable));
-                print!(",\"{key}_bytes\":{requested:.1},\"{key}_usable_bytes\":{usable:.1},\"{key}_limit\":{limit}");
+                print!(
+                    ",\"{key}_bytes\":{requested:.1},\"{key}_usable_bytes\":{usable:.1},\"{key}_limit\":{limit}"
+                );
             }
             println!(
                 ",\"sum_bytes\":{requested:.1},\"sum_usable_bytes\":{sum:.1},\"resident_bytes\":{growth:.1},\
@@ -279,7 +323,10 @@ impl Figures {
                 self.wrong
             );
         } else {
-            println!("{:<20} {:>10} {:>10} {:>10}", "bytes per call", "requested", "usable", "limit");
+            println!(
+                "{:<20} {:>10} {:>10} {:>10}",
+                "bytes per call", "requested", "usable", "limit"
+            );
             for (what, _, bytes, limit) in rows {
                 let (requested, usable) = (per_call(bytes.requested), per_call(bytes.usable));
                 println!("{what:<20} {requested:>10.1} {usable:>10.1} {limit:>10.0}");
@@ -301,12 +348,18 @@ impl Figures {
         let mut failures = Vec::new();
         for (what, _, bytes, limit) in rows {
             if per_call(bytes.usable) > limit {
-                failures.push(format!("{what}: {:.1} bytes, the limit is {limit}", per_call(bytes.usable)));
+                failures.push(format!(
+                    "{what}: {:.1} bytes, the limit is {limit}",
+                    per_call(bytes.usable)
+                ));
             }
         }
         // a few calls grow by whole pages, and by what is compiled once
         if self.calls >= 10_000 && growth > RESIDENT_LIMIT * requested {
-            failures.push(format!("resident growth: {growth:.1} bytes, the limit is {:.1}", RESIDENT_LIMIT * requested));
+            failures.push(format!(
+                "resident growth: {growth:.1} bytes, the limit is {:.1}",
+                RESIDENT_LIMIT * requested
+            ));
         }
         if self.wrong > 0 {
             failures.push(format!("{} wrong results", self.wrong));

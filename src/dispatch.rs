@@ -118,10 +118,18 @@ impl Activations {
         }
     }
 
+    /// Whether something that cannot wait runs the guest.
+    #[inline]
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self.mode, Mode::Sync(_))
+    }
+
     /// What is in the way of a suspension, in words.
-    pub(crate) fn cannot_suspend(&self) -> Option<String> {
-        let Mode::Sync(beneath) = self.mode else { return None };
-        Some(match beneath {
+    pub(crate) fn beneath(&self) -> String {
+        let Mode::Sync(beneath) = self.mode else {
+            return "nothing".to_owned();
+        };
+        match beneath {
             Beneath::Call(func) => {
                 // SAFETY: the function is of this store, which is running it.
                 let module = unsafe { &func.instance.as_ref().module.inner.code.module };
@@ -130,16 +138,21 @@ impl Activations {
             Beneath::Host(host) => {
                 // SAFETY: it is running.
                 let host = unsafe { host.as_ref() };
-                format!("the synchronous host function `{}::{}`", host.module, host.name)
+                format!(
+                    "the synchronous host function `{}::{}`",
+                    host.module, host.name
+                )
             }
             Beneath::Instantiate => "an `instantiate`".to_owned(),
-        })
+        }
     }
 }
 
 impl fmt::Debug for Activations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Activations").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Activations")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +174,11 @@ thread_local! {
 }
 
 /// Runs `body` while leaf `number` of a store is the one that is polled on this thread.
-pub(crate) fn with_current<R>(core: NonNull<StoreCore>, number: u64, body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_current<R>(
+    core: NonNull<StoreCore>,
+    number: u64,
+    body: impl FnOnce() -> R,
+) -> R {
     struct Restore(Option<Current>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -170,7 +187,11 @@ pub(crate) fn with_current<R>(core: NonNull<StoreCore>, number: u64, body: impl 
     }
     // SAFETY: the caller uses the store.
     let store = unsafe { (*core.as_ptr()).id };
-    let _restore = Restore(CURRENT.replace(Some(Current { core, store, number })));
+    let _restore = Restore(CURRENT.replace(Some(Current {
+        core,
+        store,
+        number,
+    })));
     body()
 }
 
@@ -184,20 +205,33 @@ pub(crate) fn current(store: u64, number: u64) -> Result<NonNull<StoreCore>, Not
 
 /// A store, if it is being used on this thread.
 pub(crate) fn current_store(store: u64) -> Option<NonNull<StoreCore>> {
-    CURRENT.get().filter(|current| current.store == store).map(|current| current.core)
+    CURRENT
+        .get()
+        .filter(|current| current.store == store)
+        .map(|current| current.core)
 }
 
 /// The lowest address guest code may use: set for this thread, and no more than `max` bytes from here.
-#[inline]
+#[inline(always)]
 pub(crate) fn stack_limit(max: usize) -> usize {
-    let here = 0u8;
-    let here = (&raw const here).addr();
+    let here = here();
     let mut low = STACK_LOW.get();
     if low == 0 {
         low = thread_stack_low();
         STACK_LOW.set(low);
     }
     low.max(here.saturating_sub(max))
+}
+
+/// About where the stack pointer is.
+#[inline(always)]
+fn here() -> usize {
+    let here: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags))
+    };
+    here
 }
 
 /// The end of this thread's stack, and room for helpers.
@@ -238,42 +272,44 @@ impl StoreCore {
         let max = unsafe { (*this.as_ptr()).max_wasm_stack };
         // SAFETY: (1), (2).
         let before = unsafe { (*context).stack_limit };
-        // SAFETY: (1), (2). Nested entries keep the limit of the outermost one.
-        unsafe { (*context).stack_limit = if before == usize::MAX { stack_limit(max) } else { before } };
+        // SAFETY: (1), (2).
+        unsafe { (*context).stack_limit = stack_limit(max) };
         // SAFETY: (1).
         let exit = unsafe { enter(context, target, argument) };
-        // SAFETY: (2).
-        let outcome = unsafe { Self::settle(this, exit, ptr::null_mut()) };
-        // SAFETY: (2).
+        // guest code above a nested entry goes on with its own limit
+        // SAFETY: (1), (2).
         unsafe { (*context).stack_limit = before };
-        outcome
+        if exit.word == EXIT_RETURNED {
+            // SAFETY: (2).
+            unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+            return Outcome::Returned(exit.context);
+        }
+        // SAFETY: (2).
+        unsafe { Self::left(this, exit, ptr::null_mut()) }
     }
 
+    /// Guest code left without having returned: it is suspended, and `rest` waits for its results, or it trapped.
+    ///
     /// # Safety
-    /// The caller uses the store exclusively; `exit` is how its guest code left, and `rest` what waits for its results.
-    #[inline]
-    unsafe fn settle(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        let word = exit.word as u32;
-        if word == EXIT_SUSPENDED {
-            // SAFETY: the context that guest code left with.
-            let context = unsafe { &mut *exit.context };
-            // SAFETY: the last continuation linked, or the leaf.
-            unsafe { (*context.chain_tail).next = rest };
-            // SAFETY: a suspension begins with a leaf.
-            let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
-            // SAFETY: the caller's.
-            let core = unsafe { &mut *this.as_ptr() };
-            core.suspended(leaf);
-            return Outcome::Suspended(leaf);
-        }
-        if word == EXIT_RETURNED {
-            // SAFETY: the caller's.
-            return unsafe { Self::resume(this, exit.context, rest) };
-        }
+    /// The caller uses the store exclusively and owns `rest`.
+    #[inline(always)]
+    unsafe fn left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
         // SAFETY: the caller's.
         let core = unsafe { &mut *this.as_ptr() };
-        core.trapped(rest);
-        Outcome::Trapped
+        if exit.word != EXIT_SUSPENDED {
+            core.trapped(rest);
+            return Outcome::Trapped;
+        }
+        // SAFETY: the context that guest code left with.
+        let context = unsafe { &mut *exit.context };
+        // SAFETY: the last continuation linked, or the leaf.
+        unsafe { (*context.chain_tail).next = rest };
+        // SAFETY: a suspension begins with a leaf.
+        let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
+        if core.watched {
+            core.suspended(leaf);
+        }
+        Outcome::Suspended(leaf)
     }
 
     /// Goes on with the continuations from `head` on, whose callee's results are in `context`.
@@ -281,8 +317,12 @@ impl StoreCore {
     /// # Safety
     /// 1. The caller owns the chain from `head` on and gives it up; its leaf is gone.
     /// 2. The caller uses the store exclusively, and the context's stack limit is set for this thread.
-    #[inline]
-    pub(crate) unsafe fn resume(this: NonNull<Self>, mut context: *mut VmContext, mut head: *mut Header) -> Outcome {
+    #[inline(always)]
+    pub(crate) unsafe fn resume(
+        this: NonNull<Self>,
+        mut context: *mut VmContext,
+        mut head: *mut Header,
+    ) -> Outcome {
         while let Some(link) = NonNull::new(head) {
             // SAFETY: (1).
             let header = unsafe { link.as_ref() };
@@ -302,22 +342,14 @@ impl StoreCore {
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
-            if exit.word as u32 != EXIT_RETURNED {
+            if exit.word != EXIT_RETURNED {
                 // SAFETY: (2).
-                return unsafe { Self::settle_left(this, exit, head) };
+                return unsafe { Self::left(this, exit, head) };
             }
         }
         // SAFETY: (2).
         unsafe { &*this.as_ptr() }.observe(|| Event::Return);
         Outcome::Returned(context)
-    }
-
-    /// # Safety
-    /// As for `settle`; the exit word is not `EXIT_RETURNED`.
-    #[inline]
-    unsafe fn settle_left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        // SAFETY: the caller's.
-        unsafe { Self::settle(this, exit, rest) }
     }
 
     /// Tells of an event, if anybody listens.
@@ -329,16 +361,15 @@ impl StoreCore {
     }
 
     /// A call was suspended: what stress and observers want.
-    #[inline]
+    #[cold]
     fn suspended(&mut self, leaf: NonNull<Header>) {
-        if !self.watched {
-            return;
-        }
         self.record_suspend(leaf);
         if let Some(n) = self.engine.inner.config.stress_normalize {
             // SAFETY: the chain was just parked, and is owned by the dispatch loop.
             let normalized = unsafe {
-                self.normalize_links(leaf, |core, _| core.random().is_multiple_of(u64::from(n.get())))
+                self.normalize_links(leaf, |core, _| {
+                    core.random().is_multiple_of(u64::from(n.get()))
+                })
             };
             // stress goes on without what could not be normalized
             drop(normalized);
@@ -390,7 +421,9 @@ impl StoreCore {
     /// Releases the chain from `leaf` on: host futures and awaiters are dropped, blocks recycled.
     pub(crate) fn release(&mut self, leaf: NonNull<Header>) {
         let core = NonNull::from(&mut *self);
-        let Some(&instance) = self.instances.last() else { return };
+        let Some(&instance) = self.instances.last() else {
+            return;
+        };
         // SAFETY: owned by this store. Any instance's lists will do.
         let lists = unsafe { &mut (*instance.as_ptr()).context.free_lists };
         // SAFETY: the caller owns the chain, as everybody who has its leaf.
@@ -421,15 +454,23 @@ impl StoreCore {
     /// # Safety
     /// As for [`resume`](Self::resume), of this link.
     #[cold]
-    unsafe fn count_resume(this: NonNull<Self>, context: *mut VmContext, link: NonNull<Header>) -> NonNull<Header> {
+    unsafe fn count_resume(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        link: NonNull<Header>,
+    ) -> NonNull<Header> {
         // SAFETY: flagged links are guest continuations.
         let site = unsafe { migrate::site_of(link) };
         // SAFETY: the module of a context is kept by its instance. A chain may cross instances: this link may belong to
         // another module than the context, so go by its code.
-        let Some(code) = site.code.upgrade() else { return link };
+        let Some(code) = site.code.upgrade() else {
+            return link;
+        };
         // SAFETY: the caller's.
         let core = unsafe { &mut *this.as_ptr() };
-        let Some(instance) = core.instance_of_code(&code) else { return link };
+        let Some(instance) = core.instance_of_code(&code) else {
+            return link;
+        };
         // SAFETY: owned by this store.
         let module = &unsafe { instance.as_ref() }.module.inner.code;
         let entry = &module.entries()[site.layout.func.index()];
@@ -441,7 +482,9 @@ impl StoreCore {
             }
             entry.resume_counter.store(u32::MAX, Ordering::Relaxed);
             // a compiler bug is a panic: the function stays where it is, and the message was printed
-            drop(catch_unwind(AssertUnwindSafe(|| module.request_tier1(site.layout.func))));
+            drop(catch_unwind(AssertUnwindSafe(|| {
+                module.request_tier1(site.layout.func)
+            })));
         }
         // SAFETY: the context's store is used exclusively.
         let lists = unsafe { &mut (*context).free_lists };
@@ -492,7 +535,11 @@ impl StoreCore {
                 let instance = unsafe { &mut *instance.as_ptr() };
                 // SAFETY: the caller's; the lists are of this store.
                 let block = unsafe {
-                    migrate::normalize(&instance.module.inner.code, &mut instance.context.free_lists, link)
+                    migrate::normalize(
+                        &instance.module.inner.code,
+                        &mut instance.context.free_lists,
+                        link,
+                    )
                 }?;
                 // SAFETY: walk again to the predecessor, whose link is to be changed.
                 unsafe { relink(leaf, link, block) };
@@ -533,7 +580,10 @@ pub(crate) fn logical_frames(from: NonNull<Header>) -> Vec<FrameInfo> {
         if header.flags & (FLAG_HOST_LEAF | FLAG_SWITCH) == 0 {
             // SAFETY: a guest continuation.
             let site: &Site = unsafe { migrate::site_of(link) };
-            let name = site.code.upgrade().map_or_else(String::new, |code| code.name.clone());
+            let name = site
+                .code
+                .upgrade()
+                .map_or_else(String::new, |code| code.name.clone());
             frames.push(FrameInfo {
                 func_index: site.layout.func.0,
                 func_name: name,
@@ -574,7 +624,11 @@ unsafe fn record_resume(core: &StoreCore, link: NonNull<Header>) {
     let site = unsafe { migrate::site_of(link) };
     let (func, offset) = (site.layout.func, site.layout.offset);
     core.observe(|| match header.resume_address {
-        Some(_) => Event::Jump { func, offset, kind: site.kind },
+        Some(_) => Event::Jump {
+            func,
+            offset,
+            kind: site.kind,
+        },
         None => Event::Resume { func, offset },
     });
 }
@@ -619,9 +673,17 @@ impl Drop for ModeGuard {
 ///
 /// # Safety
 /// The caller uses the store exclusively, owns the chain, and has set the mode to `Poll` with this context.
-pub(crate) unsafe fn poll(core: NonNull<StoreCore>, cx: &mut Context<'_>, parked: Parked, fresh: bool) -> Progress {
+pub(crate) unsafe fn poll(
+    core: NonNull<StoreCore>,
+    cx: &mut Context<'_>,
+    parked: Parked,
+    fresh: bool,
+) -> Progress {
     let mut parked = parked;
     let mut fresh = fresh;
+    // the last poll may have been another thread's
+    // SAFETY: the caller's.
+    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     loop {
         let leaf = parked.leaf;
         // SAFETY: the leaf of a chain the caller owns.
@@ -656,6 +718,9 @@ pub(crate) unsafe fn poll_once(
     fresh: bool,
 ) -> Poll<Outcome> {
     let mut parked = Parked { leaf, ticket: None };
+    // the last poll may have been another thread's
+    // SAFETY: the caller's.
+    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     // SAFETY: the caller's.
     let _mode = unsafe { ModeGuard::new(core, mode) };
     // SAFETY: the leaf of a chain the caller owns.
@@ -664,7 +729,9 @@ pub(crate) unsafe fn poll_once(
     match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
         Poll::Pending => Poll::Pending,
         // SAFETY: the caller's; the payload is gone.
-        Poll::Ready(ready) => Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) }),
+        Poll::Ready(ready) => {
+            Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) })
+        }
     }
 }
 
@@ -679,45 +746,73 @@ pub(crate) unsafe fn leaf_context(leaf: NonNull<Header>) -> *mut VmContext {
 }
 
 impl StoreCore {
-    /// A leaf's payload is gone: recycles its block and goes on behind it, with its results or without.
+    /// A leaf's payload is gone: goes on behind it, with its results or without.
     ///
     /// # Safety
-    /// The caller owns the chain and uses the store exclusively.
-    #[inline]
+    /// As for `leaf_ready`.
     pub(crate) unsafe fn leaf_done(
         this: NonNull<Self>,
         context: *mut VmContext,
         leaf: NonNull<Header>,
         ready: Result<(), Pending>,
     ) -> Outcome {
+        match ready {
+            // SAFETY: the caller's.
+            Ok(()) => unsafe { Self::leaf_ready(this, context, leaf) },
+            // SAFETY: the caller's.
+            Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
+        }
+    }
+
+    /// A leaf's results are in its context and its payload is gone: recycles its block and goes on behind it.
+    ///
+    /// # Safety
+    /// The caller owns the chain and uses the store exclusively. The context's stack limit was set on this thread, or is out
+    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)).
+    #[inline(always)]
+    pub(crate) unsafe fn leaf_ready(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+    ) -> Outcome {
+        // SAFETY: the caller's.
+        let next = unsafe { leaf.as_ref() }.next;
+        // SAFETY: the leaf's context is alive as long as the store.
+        let context_ref = unsafe { &mut *context };
+        // SAFETY: the payload is gone, the block out of the chain.
+        unsafe { context_ref.free_lists.give_leaf(leaf) };
+        // SAFETY: the caller's.
+        let max = unsafe { (*this.as_ptr()).max_wasm_stack };
+        // the limit set before will do if there is room enough above it
+        if context_ref.stack_limit > here().wrapping_sub(max / 2) {
+            context_ref.stack_limit = stack_limit(max);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::resume(this, context, next) }
+    }
+
+    /// A leaf failed and its payload is gone: whoever waits for it goes too.
+    ///
+    /// # Safety
+    /// As for `leaf_ready`.
+    #[cold]
+    pub(crate) unsafe fn leaf_failed(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+        pending: Pending,
+    ) -> Outcome {
         // SAFETY: the caller's.
         let next = unsafe { leaf.as_ref() }.next;
         // SAFETY: the leaf's context is alive as long as the store.
         let free_lists = unsafe { &mut (*context).free_lists };
         // SAFETY: the payload is gone, the block out of the chain.
-        unsafe { free_lists.give(leaf) };
-        match ready {
-            Ok(()) => {
-                // SAFETY: the caller's.
-                let max = unsafe { (*this.as_ptr()).max_wasm_stack };
-                // SAFETY: the caller's.
-                let before = unsafe { (*context).stack_limit };
-                // SAFETY: the caller's.
-                unsafe { (*context).stack_limit = stack_limit(max) };
-                // SAFETY: the caller's.
-                let outcome = unsafe { Self::resume(this, context, next) };
-                // SAFETY: the caller's.
-                unsafe { (*context).stack_limit = before };
-                outcome
-            }
-            Err(pending) => {
-                // SAFETY: the caller's.
-                let core = unsafe { &mut *this.as_ptr() };
-                core.set_pending(pending, WasmBacktrace::default());
-                core.trapped(next);
-                Outcome::Trapped
-            }
-        }
+        unsafe { free_lists.give_leaf(leaf) };
+        // SAFETY: the caller's.
+        let core = unsafe { &mut *this.as_ptr() };
+        core.set_pending(pending, WasmBacktrace::default());
+        core.trapped(next);
+        Outcome::Trapped
     }
 }
 
@@ -741,7 +836,9 @@ unsafe fn poll_leaf(
         LeafKind::Future if fresh => Poll::Pending,
         LeafKind::Future => {
             // SAFETY: the same.
-            let number = unsafe { leaf.as_ref() }.resume_address.map_or(0, |number| number.get() as u64);
+            let number = unsafe { leaf.as_ref() }
+                .resume_address
+                .map_or(0, |number| number.get() as u64);
             // SAFETY: a live future leaf.
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 with_current(core, number, || unsafe { (vtable.poll)(leaf, cx, context) })
@@ -765,10 +862,17 @@ unsafe fn poll_leaf(
                     parked.ticket = Some(Arc::clone(&ticket));
                     let token = Resumption::borrowed(Arc::clone(&ticket));
                     // SAFETY: a live awaiter leaf.
-                    let told = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.on_completed)(leaf, token) }));
+                    let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+                        (vtable.on_completed)(leaf, token)
+                    }));
                     if let Err(panic) = told {
                         ticket.cancel();
-                        return Poll::Ready(and_drop(core, leaf, vtable, Err(Pending::Panic(panic))));
+                        return Poll::Ready(and_drop(
+                            core,
+                            leaf,
+                            vtable,
+                            Err(Pending::Panic(panic)),
+                        ));
                     }
                     ticket
                 }
@@ -797,7 +901,9 @@ pub(crate) unsafe fn complete(
     context: &mut VmContext,
 ) -> Result<(), Pending> {
     // SAFETY: the caller's.
-    match catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.complete)(leaf, context) })) {
+    match catch_unwind(AssertUnwindSafe(|| unsafe {
+        (vtable.complete)(leaf, context)
+    })) {
         Ok(result) => result.map_err(Pending::Error),
         Err(panic) => Err(Pending::Panic(panic)),
     }
@@ -821,4 +927,7 @@ fn and_drop(
     }
 }
 
-const _: () = assert!(std::mem::offset_of!(LeafType, drop_payload) == 0, "a leaf's site begins with its LeafType");
+const _: () = assert!(
+    std::mem::offset_of!(LeafType, drop_payload) == 0,
+    "a leaf's site begins with its LeafType"
+);

@@ -39,19 +39,33 @@ fn expected(n: i64) -> i64 {
 
 /// Loops are replaced after a few passes, so that awaits are met in every tier.
 fn engine() -> Engine {
-    Engine::new(Config::new().osr_after(10, 10, 1).tier_up_on_calls(Some(20)).tier_up_on_resumption(Some(50)))
+    Engine::new(
+        Config::new()
+            .osr_after(10, 10, 1)
+            .tier_up_on_calls(Some(20))
+            .tier_up_on_resumption(Some(50)),
+    )
 }
 
-fn load<Fut>(engine: &Engine, get: impl Fn(i64) -> Fut + Send + Sync + 'static) -> (Linker<()>, Module)
+fn load<Fut>(
+    engine: &Engine,
+    get: impl Fn(i64) -> Fut + Send + Sync + 'static,
+) -> (Linker<()>, Module)
 where
     Fut: Future<Output = i64> + Send + 'static,
 {
     let mut linker = Linker::new(engine);
-    linker.func_wrap_async("host", "get", move |_, n: i64| get(n)).expect("defined once");
+    linker
+        .func_wrap_async("host", "get", move |_, n: i64| get(n))
+        .expect("defined once");
     (linker, Module::new(engine, GUEST).expect("valid"))
 }
 
-fn instantiate(linker: &Linker<()>, module: &Module, name: &str) -> (Store<()>, TypedFunc<i64, i64>) {
+fn instantiate(
+    linker: &Linker<()>,
+    module: &Module,
+    name: &str,
+) -> (Store<()>, TypedFunc<i64, i64>) {
     let mut store = Store::new(module.engine(), ());
     let instance = linker.instantiate(&mut store, module).expect("linked");
     let run = instance.get_typed_func(&store, name).expect("exported");
@@ -59,7 +73,11 @@ fn instantiate(linker: &Linker<()>, module: &Module, name: &str) -> (Store<()>, 
 }
 
 fn tokio(workers: usize) -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_time().build().expect("threads")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_time()
+        .build()
+        .expect("threads")
 }
 
 #[test]
@@ -72,9 +90,15 @@ fn calls_run_as_tasks_of_tokio_on_several_threads() {
     tokio(4).block_on(async {
         let tasks: Vec<_> = (0..64)
             .map(|i| {
-                let (mut store, run) = instantiate(&linker, &module, if i % 2 == 0 { "run" } else { "loop" });
+                let (mut store, run) =
+                    instantiate(&linker, &module, if i % 2 == 0 { "run" } else { "loop" });
                 // `spawn` demands a future that is `Send`
-                (i, tokio::spawn(async move { run.call_async(&mut store, 100 + i).await.expect("returns") }))
+                (
+                    i,
+                    tokio::spawn(async move {
+                        run.call_async(&mut store, 100 + i).await.expect("returns")
+                    }),
+                )
             })
             .collect();
         for (i, task) in tasks {
@@ -111,11 +135,19 @@ fn tokio_wakes_a_guest_through_a_channel() {
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
     let (linker, module) = load(&engine, move |_| {
         let receiver = Arc::clone(&receiver);
-        async move { receiver.lock().await.recv().await.expect("as many as asked for") }
+        async move {
+            receiver
+                .lock()
+                .await
+                .recv()
+                .await
+                .expect("as many as asked for")
+        }
     });
     tokio(2).block_on(async {
         let (mut store, run) = instantiate(&linker, &module, "loop");
-        let guest = tokio::spawn(async move { run.call_async(&mut store, 500).await.expect("returns") });
+        let guest =
+            tokio::spawn(async move { run.call_async(&mut store, 500).await.expect("returns") });
         for n in (1..=500).rev() {
             sender.send(value(n)).await.expect("the guest listens");
         }
@@ -159,9 +191,16 @@ fn a_call_cut_off_by_a_timeout_of_tokio_drops_what_it_awaits_and_leaves_its_inst
     tokio(1).block_on(async {
         for _ in 0..2 {
             let endless = run.call_async(&mut store, 100);
-            assert!(tokio::time::timeout(std::time::Duration::from_millis(1), endless).await.is_err());
+            assert!(
+                tokio::time::timeout(std::time::Duration::from_millis(1), endless)
+                    .await
+                    .is_err()
+            );
             assert_eq!(alive.load(Ordering::SeqCst), 0);
-            assert_eq!(run.call_async(&mut store, 50).await.expect("returns"), expected(50));
+            assert_eq!(
+                run.call_async(&mut store, 50).await.expect("returns"),
+                expected(50)
+            );
         }
     });
 }
@@ -203,12 +242,21 @@ fn calls_run_as_tasks_of_the_own_executor() {
     let executor = Executor::new(2);
     let tasks: Vec<_> = (0..64)
         .map(|i| {
-            let (mut store, run) = instantiate(&linker, &module, if i % 2 == 0 { "run" } else { "loop" });
-            (i, executor.spawn(async move { run.call_async(&mut store, 100 + i).await.expect("returns") }))
+            let (mut store, run) =
+                instantiate(&linker, &module, if i % 2 == 0 { "run" } else { "loop" });
+            (
+                i,
+                executor.spawn(async move {
+                    run.call_async(&mut store, 100 + i).await.expect("returns")
+                }),
+            )
         })
         .collect();
     for (i, task) in tasks {
-        assert_eq!(executor.block_on(task).expect("no panic"), expected(100 + i));
+        assert_eq!(
+            executor.block_on(task).expect("no panic"),
+            expected(100 + i)
+        );
     }
 }
 
@@ -222,7 +270,8 @@ fn a_guest_sleeps_by_the_timers_of_the_own_executor() {
     let (mut store, run) = instantiate(&linker, &module, "loop");
     // its clock is stopped, and steps from timer to timer when nothing else is left to do
     let executor = executor::Builder::new().paused(true).build_local();
-    let sum = executor.block_on(async move { run.call_async(&mut store, 100).await.expect("returns") });
+    let sum =
+        executor.block_on(async move { run.call_async(&mut store, 100).await.expect("returns") });
     assert_eq!(sum, expected(100));
 }
 
@@ -250,7 +299,9 @@ impl Awaiter for Yield {
 fn a_call_goes_through_the_queue_beside_tasks_that_are_futures() {
     let engine = engine();
     let mut linker = Linker::new(&engine);
-    linker.func_awaiter("host", "get", |_, n: i64| Yield(n)).expect("defined once");
+    linker
+        .func_awaiter("host", "get", |_, n: i64| Yield(n))
+        .expect("defined once");
     let module = Module::new(&engine, GUEST).expect("valid");
     let executor = Executor::new(2);
     let futures: Vec<_> = (0..16)
@@ -265,7 +316,10 @@ fn a_call_goes_through_the_queue_beside_tasks_that_are_futures() {
     let calls: Vec<_> = (0..16)
         .map(|i| {
             let (store, run) = instantiate(&linker, &module, "loop");
-            (i, executor.spawn(async move { run.start(store, 100 + i).await }))
+            (
+                i,
+                executor.spawn(async move { run.start(store, 100 + i).await }),
+            )
         })
         .collect();
     for (i, call) in calls {
@@ -296,7 +350,8 @@ fn a_waker_may_outlive_the_call_it_woke() {
     });
     let (mut store, run) = instantiate(&linker, &module, "loop");
     let executor = Executor::new(1);
-    let task = executor.spawn(async move { run.call_async(&mut store, 100).await.expect("returns") });
+    let task =
+        executor.spawn(async move { run.call_async(&mut store, 100).await.expect("returns") });
     assert_eq!(executor.block_on(task).expect("no panic"), expected(100));
     let wakers = std::mem::take(&mut *kept.lock().expect("no panic"));
     assert_eq!(wakers.len(), 100);

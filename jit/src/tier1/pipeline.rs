@@ -55,17 +55,38 @@ pub struct Request<'a> {
 /// # Panics
 /// On a bug of the compiler that a checker finds.
 pub fn compile(request: &Request<'_>) -> Result<CodeDraft, NotOptimized> {
-    let Request { module, func, entry, options, .. } = *request;
-    let locals = u32::try_from(module.locals(func).len()).expect("locals are bounded by validation");
+    let Request {
+        module,
+        func,
+        entry,
+        options,
+        ..
+    } = *request;
+    let locals =
+        u32::try_from(module.locals(func).len()).expect("locals are bounded by validation");
     let stack = u32::try_from(request.osr_stack.len()).expect("bounded by the body's length");
     let frame = FrameLayout::new(locals, stack);
-    let mut function = build::build(module, func, entry, request.liveness, &frame, request.osr_stack, options)?;
+    let mut function = build::build(
+        module,
+        func,
+        entry,
+        request.liveness,
+        &frame,
+        request.osr_stack,
+        options,
+    )?;
     optimize(&mut function, options);
     let kind = match entry {
         Entry::Top => CodeKind::Tier1,
         Entry::Osr(offset) => CodeKind::Osr(offset),
     };
-    compile_ir(&mut function, kind, request.tier0_frame_size, request.layout, options)
+    compile_ir(
+        &mut function,
+        kind,
+        request.tier0_frame_size,
+        request.layout,
+        options,
+    )
 }
 
 type Pass = (&'static str, fn(&mut Function) -> Changed);
