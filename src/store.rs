@@ -54,6 +54,8 @@ pub(crate) struct StoreCore {
     pub(crate) stress_countdown: u32,
     /// Somebody observes, or stress wants to know of each suspension.
     pub(crate) watched: bool,
+    /// The engine knows of a deadline of this store; without one, stores share no lock.
+    pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
     pub(crate) random: u64,
     pub(crate) drop_store: unsafe fn(NonNull<StoreCore>),
@@ -85,6 +87,7 @@ impl<T> Store<T> {
             stress_countdown: config.stress_suspend.map_or(0, std::num::NonZeroU32::get),
             watched: engine.inner.shared.observer.is_watching()
                 || config.stress_normalize.is_some(),
+            has_deadline: false,
             max_wasm_stack: config.max_wasm_stack,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
@@ -161,7 +164,7 @@ impl<T: fmt::Debug> fmt::Debug for Store<T> {
 impl Drop for StoreCore {
     fn drop(&mut self) {
         self.cancel_everything();
-        if !self.instances.is_empty() {
+        if self.has_deadline {
             self.engine.remove_deadline(self.id);
         }
         for &instance in &self.instances {
@@ -173,6 +176,7 @@ impl Drop for StoreCore {
 
 impl StoreCore {
     pub(crate) fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.has_deadline = true;
         for &instance in &self.instances {
             self.reset_checkpoint(instance);
         }
