@@ -111,6 +111,12 @@ pub(crate) struct Midair {
     pub(crate) seen: Arc<Seen>,
 }
 
+/// Whether a way can run a program to its end: a recursion without end that suspends at every level never exhausts the
+/// stack, because its frames are on the heap.
+pub(crate) fn ends_when_suspended(program: &Program) -> bool {
+    !program.text.contains("call stack exhausted")
+}
+
 impl Midair {
     pub(crate) fn new(name: &str, configure: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         Self::random(name, move |config, _| configure(config))
