@@ -985,7 +985,8 @@ impl<T, R> Drop for Call<T, R> {
             Err(_) => {
                 // offered to the handle, or done: wait until the other thread has let go
                 call.settled_state();
-                drop(self.take_store());
+                // SAFETY: nobody else knows the call; what it waits for is dropped with it.
+                unsafe { OwnedCall::cancel_orphan(core) };
             }
         }
     }

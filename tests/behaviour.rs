@@ -337,7 +337,8 @@ fn an_endless_loop_is_interrupted_from_another_thread() {
         let spin = instance.get_typed_func::<(), ()>(&store, "spin").unwrap();
         store.set_epoch_deadline(1);
         std::thread::scope(|scope| {
-            scope.spawn(|| { hear.recv().unwrap(); engine.increment_epoch(); });
+            let engine = engine.clone();
+            scope.spawn(move || { hear.recv().unwrap(); engine.increment_epoch(); });
             let error = spin.call(&mut store, ()).unwrap_err();
             assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt), "{name}");
         });
