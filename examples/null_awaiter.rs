@@ -17,7 +17,8 @@
 
 use clap::Parser;
 use midair::{
-    Awaiter, Call, CodeKind, Config, Engine, Linker, Module, Resumption, ResumptionPath, Store, TypedFunc,
+    Awaiter, Call, CodeKind, Config, Engine, Linker, Module, Resumption, ResumptionPath, Store,
+    TypedFunc,
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -71,6 +72,9 @@ struct Options {
     /// Synchronous iterations before them.
     #[arg(long, default_value_t = 10_000_000)]
     iterations: u64,
+    /// Only these modes.
+    #[arg(long, value_delimiter = ',')]
+    modes: Vec<String>,
     /// Call depths.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64])]
     depths: Vec<u32>,
@@ -148,7 +152,12 @@ impl<A: std::ops::Deref<Target = D> + Unpin, D: NullAwait + ?Sized> Future for N
 }
 
 /// The guest's program, natively. Recursion needs a box per level.
-fn native<A, D>(awaiter: A, depth: u32, iterations: u64, awaits: u64) -> Pin<Box<dyn Future<Output = u64>>>
+fn native<A, D>(
+    awaiter: A,
+    depth: u32,
+    iterations: u64,
+    awaits: u64,
+) -> Pin<Box<dyn Future<Output = u64>>>
 where
     A: std::ops::Deref<Target = D> + Unpin + Copy + 'static,
     D: NullAwait + ?Sized,
@@ -164,7 +173,11 @@ where
         let mut sum = 0u64;
         let mut i = 0;
         loop {
-            NativeAwait { awaiter, suspended: false }.await;
+            NativeAwait {
+                awaiter,
+                suspended: false,
+            }
+            .await;
             sum = sum.wrapping_add(i);
             i += 1;
             if i >= awaits {
@@ -186,7 +199,10 @@ enum Mode {
 
 const MODES: [(&str, Mode); 7] = [
     ("patchpoint", Mode::Guest(ResumptionPath::Patchpoint, false)),
-    ("patchpoint-fp", Mode::Guest(ResumptionPath::PatchpointFp, false)),
+    (
+        "patchpoint-fp",
+        Mode::Guest(ResumptionPath::PatchpointFp, false),
+    ),
     ("via-tier0", Mode::Guest(ResumptionPath::ViaTier0, false)),
     ("direct", Mode::Guest(ResumptionPath::Direct, false)),
     ("direct-tier1", Mode::Guest(ResumptionPath::Direct, true)),
@@ -196,7 +212,10 @@ const MODES: [(&str, Mode); 7] = [
 
 /// A row's call, alive from the first round to the last.
 enum Running {
-    Guest { call: Call<(), u64>, awaiter: &'static NullAwaiter },
+    Guest {
+        call: Call<(), u64>,
+        awaiter: &'static NullAwaiter,
+    },
     Native(Pin<Box<dyn Future<Output = u64>>>),
 }
 
@@ -220,7 +239,9 @@ fn start(mode: Mode, depth: u32, options: &Options) -> midair::Result<Running> {
     Ok(match mode {
         Mode::Guest(path, tier_up) => {
             let mut config = Config::new();
-            config.resumption(path).tier_up_on_resumption(tier_up.then_some(1000));
+            config
+                .resumption(path)
+                .tier_up_on_resumption(tier_up.then_some(1000));
             let engine = Engine::new(&config);
             let module = Module::new(&engine, GUEST)?;
             let mut linker = Linker::new(&engine);
@@ -229,9 +250,14 @@ fn start(mode: Mode, depth: u32, options: &Options) -> midair::Result<Running> {
             let mut store = Store::new(&engine, ());
             let instance = linker.instantiate(&mut store, &module)?;
             let run: TypedFunc<(u32, u64, u64), u64> = instance.get_typed_func(&store, "run")?;
-            Running::Guest { call: run.start(store, (depth, iterations, awaits)), awaiter }
+            Running::Guest {
+                call: run.start(store, (depth, iterations, awaits)),
+                awaiter,
+            }
         }
-        Mode::NativeInlined => Running::Native(start_native(native(awaiter, depth, iterations, awaits))),
+        Mode::NativeInlined => {
+            Running::Native(start_native(native(awaiter, depth, iterations, awaits)))
+        }
         Mode::NativeDyn => {
             let awaiter: &'static dyn NullAwait = std::hint::black_box(awaiter);
             Running::Native(start_native(native(awaiter, depth, iterations, awaits)))
@@ -240,8 +266,12 @@ fn start(mode: Mode, depth: u32, options: &Options) -> midair::Result<Running> {
 }
 
 /// Runs to the first await, as a guest's start does.
-fn start_native(mut future: Pin<Box<dyn Future<Output = u64>>>) -> Pin<Box<dyn Future<Output = u64>>> {
-    let poll = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+fn start_native(
+    mut future: Pin<Box<dyn Future<Output = u64>>>,
+) -> Pin<Box<dyn Future<Output = u64>>> {
+    let poll = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
     assert!(poll.is_pending(), "the awaiter is never completed");
     future
 }
@@ -276,7 +306,10 @@ impl Row {
     }
 
     fn round(&mut self, awaits: u64) {
-        let (helpers, allocations) = (self.helper_calls_so_far(), ALLOCATIONS.load(Ordering::Relaxed));
+        let (helpers, allocations) = (
+            self.helper_calls_so_far(),
+            ALLOCATIONS.load(Ordering::Relaxed),
+        );
         let start = Instant::now();
         self.pump(awaits);
         let time: Duration = start.elapsed();
@@ -299,7 +332,9 @@ impl Row {
         }
         self.pump(1);
         if let Some(Running::Guest { call, .. }) = self.running.take() {
-            let (_, result) = call.finish().map_err(|_| midair::Error::msg("the call has not finished"))?;
+            let (_, result) = call
+                .finish()
+                .map_err(|_| midair::Error::msg("the call has not finished"))?;
             self.result = result?;
         }
         Ok(())
@@ -321,12 +356,20 @@ impl Row {
         if self.result != expected {
             return fail(format!("result {} instead of {expected}", self.result));
         }
-        let Mode::Guest(path, tier_up) = self.mode else { return Ok(()) };
+        let Mode::Guest(path, tier_up) = self.mode else {
+            return Ok(());
+        };
         let tier = if tier_up { "1" } else { "osr" };
         if !self.osr_happened || self.final_tier != tier {
-            return fail(format!("ended in tier {} instead of {tier}", self.final_tier));
+            return fail(format!(
+                "ended in tier {} instead of {tier}",
+                self.final_tier
+            ));
         }
-        let may_help = matches!(path, ResumptionPath::Patchpoint | ResumptionPath::PatchpointFp);
+        let may_help = matches!(
+            path,
+            ResumptionPath::Patchpoint | ResumptionPath::PatchpointFp
+        );
         if !may_help && self.helper_calls != 0 {
             return fail(format!("{} helper calls while resuming", self.helper_calls));
         }
@@ -353,11 +396,16 @@ fn run(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for &depth in &options.depths {
         for (name, mode) in MODES {
+            if !options.modes.is_empty() && !options.modes.iter().any(|chosen| chosen == name) {
+                continue;
+            }
             rows.push(Row {
                 name,
                 mode,
                 depth,
-                running: Some(start(mode, depth, options).map_err(|error| format!("{name}: {error:?}"))?),
+                running: Some(
+                    start(mode, depth, options).map_err(|error| format!("{name}: {error:?}"))?,
+                ),
                 rounds: Vec::new(),
                 helper_calls: 0,
                 allocations: 0,
@@ -378,14 +426,22 @@ fn run(options: &Options) -> Result<(), String> {
     }
     for row in &mut rows {
         row.pump(options.awaits - 1 - warm_up - rounds * per_round);
-        row.finish().map_err(|error| format!("{}: {error:?}", row.name))?;
+        row.finish()
+            .map_err(|error| format!("{}: {error:?}", row.name))?;
     }
     print_rows(&rows, options, expected);
     if options.explain {
         explain(&rows, &options.depths);
     }
-    let failures: Vec<String> = rows.iter().filter_map(|row| row.check(expected).err()).collect();
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    let failures: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row.check(expected).err())
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("; "))
+    }
 }
 
 /// `0 + 1 + .. + (n - 1)`, as the loops add it up.
@@ -395,20 +451,32 @@ fn triangle(n: u64) -> u64 {
 }
 
 fn median_of(rows: &[Row], name: &str, depth: u32) -> f64 {
-    rows.iter().find(|row| row.name == name && row.depth == depth).map_or(f64::NAN, Row::median)
+    rows.iter()
+        .find(|row| row.name == name && row.depth == depth)
+        .map_or(f64::NAN, Row::median)
 }
 
 fn print_rows(rows: &[Row], options: &Options, expected: u64) {
     if !options.json {
         println!(
             "{:<15} {:>5} {:>10} {:>13} {:>13} {:>17} {:>13} {:>12} {:>6}",
-            "mode", "depth", "ns/await", "vs patchpoint", "vs native-dyn", "vs native-inlined", "helpers/resume",
-            "allocs/await", "tier"
+            "mode",
+            "depth",
+            "ns/await",
+            "vs patchpoint",
+            "vs native-dyn",
+            "vs native-inlined",
+            "helpers/resume",
+            "allocs/await",
+            "tier"
         );
     }
     for row in rows {
         let median = row.median();
-        let (helpers, allocations) = (row.per_await(row.helper_calls), row.per_await(row.allocations));
+        let (helpers, allocations) = (
+            row.per_await(row.helper_calls),
+            row.per_await(row.allocations),
+        );
         if options.json {
             println!(
                 "{{\"mode\":\"{}\",\"depth\":{},\"awaits\":{},\"ns_per_await\":{median:.3},\
@@ -434,14 +502,26 @@ fn print_rows(rows: &[Row], options: &Options, expected: u64) {
 /// What each step of the old path costs: the differences between the ways that have it and those that do not.
 fn explain(rows: &[Row], depths: &[u32]) {
     for &depth in depths {
-        let [all, fp, via, direct] =
-            ["patchpoint", "patchpoint-fp", "via-tier0", "direct"].map(|name| median_of(rows, name, depth));
+        let [all, fp, via, direct] = ["patchpoint", "patchpoint-fp", "via-tier0", "direct"]
+            .map(|name| median_of(rows, name, depth));
         println!("\nthe patchpoint path at depth {depth}, {all:.1} ns:");
         for (what, time) in [
-            ("finding the tier-0 frame by its call frame information", all - fp),
-            ("capturing and restoring the registers, looking the code up", fp - via),
-            ("resume through the tier-0 entry instead of directly", via - direct),
-            ("the await itself: suspend, dispatch, resume directly", direct),
+            (
+                "finding the tier-0 frame by its call frame information",
+                all - fp,
+            ),
+            (
+                "capturing and restoring the registers, looking the code up",
+                fp - via,
+            ),
+            (
+                "resume through the tier-0 entry instead of directly",
+                via - direct,
+            ),
+            (
+                "the await itself: suspend, dispatch, resume directly",
+                direct,
+            ),
         ] {
             println!("  {time:>8.1} ns  {:>5.1} %  {what}", 100.0 * time / all);
         }

@@ -2,7 +2,9 @@
 
 use crate::{
     call::{TypedFunc, failed, unsafe_context},
-    dispatch::{self, Mode, ModeGuard, Outcome, Parked, Progress, current, current_store, with_current},
+    dispatch::{
+        self, Mode, ModeGuard, Outcome, Parked, Progress, current, current_store, with_current,
+    },
     error::{NotCurrent, Result},
     instance::{Extern, Instance, InstanceInner},
     store::{Caller, StoreCore},
@@ -30,19 +32,35 @@ pub struct AsyncCaller<T: 'static> {
 
 impl<T> Clone for AsyncCaller<T> {
     fn clone(&self) -> Self {
-        Self { store: self.store, number: self.number, instance: self.instance, data: PhantomData }
+        Self {
+            store: self.store,
+            number: self.number,
+            instance: self.instance,
+            data: PhantomData,
+        }
     }
 }
 
 impl<T> fmt::Debug for AsyncCaller<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncCaller").field("store", &self.store).field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("AsyncCaller")
+            .field("store", &self.store)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
     }
 }
 
 impl<T> AsyncCaller<T> {
     pub(crate) fn new(store: u64, number: u64, instance: NonNull<InstanceInner>) -> Self {
-        Self { store, number, instance: Instance { store, inner: instance }, data: PhantomData }
+        Self {
+            store,
+            number,
+            instance: Instance {
+                store,
+                inner: instance,
+            },
+            data: PhantomData,
+        }
     }
 
     /// Reaches the store.
@@ -54,7 +72,12 @@ impl<T> AsyncCaller<T> {
         Ok(with_current(core, 0, || {
             // The store of that number has this data type, and it is being polled on this very thread, by whoever holds it
             // exclusively; no other caller of it exists while it is not current.
-            body(Caller { store: core.cast(), borrow: PhantomData, instance: self.instance.inner, host: None })
+            body(Caller {
+                store: core.cast(),
+                borrow: PhantomData,
+                instance: self.instance.inner,
+                host: None,
+            })
         }))
     }
 
@@ -79,9 +102,18 @@ impl<T> AsyncCaller<T> {
     ///
     /// # Panics
     /// The future, if the function is of another store; with the panic of a host function.
-    pub fn call_async<P: WasmParams, R: WasmResults>(&self, func: &TypedFunc<P, R>, params: P) -> NestedCall<P, R> {
+    pub fn call_async<P: WasmParams, R: WasmResults>(
+        &self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> NestedCall<P, R> {
         func.func.check_store(self.store);
-        NestedCall { store: self.store, number: self.number, func: *func, state: State::Unstarted(params) }
+        NestedCall {
+            store: self.store,
+            number: self.number,
+            func: *func,
+            state: State::Unstarted(params),
+        }
     }
 }
 
@@ -105,7 +137,9 @@ impl<P, R> Unpin for NestedCall<P, R> {}
 
 impl<P, R> fmt::Debug for NestedCall<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NestedCall").field("func", &self.func).finish_non_exhaustive()
+        f.debug_struct("NestedCall")
+            .field("func", &self.func)
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,7 +154,9 @@ impl<P: WasmParams, R: WasmResults> Future for NestedCall<P, R> {
             let (parked, fresh) = match std::mem::replace(&mut self.state, State::Finished) {
                 // SAFETY: as above.
                 State::Unstarted(params) => match unsafe { self.func.begin(core, params) } {
-                    Outcome::Returned(context) => return Poll::Ready(Ok(R::take(unsafe_context(context)))),
+                    Outcome::Returned(context) => {
+                        return Poll::Ready(Ok(R::take(unsafe_context(context))));
+                    }
                     Outcome::Trapped => return Poll::Ready(Err(failed(core))),
                     Outcome::Suspended(leaf) => (Parked { leaf, ticket: None }, true),
                 },
@@ -150,14 +186,20 @@ impl<P: WasmParams, R: WasmResults> Future for NestedCall<P, R> {
 
 impl StoreCore {
     fn take_nested(&mut self, key: u64) -> Option<Parked> {
-        let at = self.activations.nested.iter().position(|(known, _)| *known == key)?;
+        let at = self
+            .activations
+            .nested
+            .iter()
+            .position(|(known, _)| *known == key)?;
         self.activations.nested.swap_remove(at).1
     }
 }
 
 impl<P, R> Drop for NestedCall<P, R> {
     fn drop(&mut self) {
-        let State::Parked(key) = self.state else { return };
+        let State::Parked(key) = self.state else {
+            return;
+        };
         // Elsewhere than in its store's use it can only be left there: the store cancels it at its next use or end.
         if let Some(core) = current_store(self.store) {
             // SAFETY: the store is being used on this thread, by whoever drops this.

@@ -62,7 +62,10 @@ impl Func {
     }
 
     pub(crate) fn check_store(&self, store: u64) {
-        assert_eq!(self.store, store, "a function was used with another store than its own");
+        assert_eq!(
+            self.store, store,
+            "a function was used with another store than its own"
+        );
     }
 }
 
@@ -88,8 +91,13 @@ unsafe fn finish_sync(core: NonNull<StoreCore>, mut outcome: Outcome) -> Result<
             Outcome::Trapped => return Err(failed(core)),
             Outcome::Suspended(leaf) => {
                 // SAFETY: the leaf of a chain this owns.
-                let (kind, context) = unsafe { (vtable_of(leaf).kind, dispatch::leaf_context(leaf)) };
-                assert_eq!(kind, LeafKind::Yield, "nothing else suspends beneath a synchronous call");
+                let (kind, context) =
+                    unsafe { (vtable_of(leaf).kind, dispatch::leaf_context(leaf)) };
+                assert_eq!(
+                    kind,
+                    LeafKind::Yield,
+                    "nothing else suspends beneath a synchronous call"
+                );
                 // SAFETY: the caller's; a forced suspension has no payload.
                 outcome = unsafe { StoreCore::leaf_done(core, context, leaf, Ok(())) };
             }
@@ -118,7 +126,14 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let (context, code) = self.func.entry();
         let words = self.words(code, params);
         // SAFETY: the entry stub of this function's type, with its words.
-        unsafe { StoreCore::start(core, context, self.entry_stub, words.as_ptr().expose_provenance()) }
+        unsafe {
+            StoreCore::start(
+                core,
+                context,
+                self.entry_stub,
+                words.as_ptr().expose_provenance(),
+            )
+        }
     }
 
     /// Calls it and runs it to its end.
@@ -140,7 +155,12 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
 
     /// # Safety
     /// The caller uses the store exclusively.
-    pub(crate) unsafe fn call_beneath(&self, core: NonNull<StoreCore>, params: P, beneath: Beneath) -> Result<R> {
+    pub(crate) unsafe fn call_beneath(
+        &self,
+        core: NonNull<StoreCore>,
+        params: P,
+        beneath: Beneath,
+    ) -> Result<R> {
         // SAFETY: the caller's.
         unsafe { &mut *core.as_ptr() }.begin_use(self.func.store);
         // SAFETY: the store outlives this call.
@@ -167,7 +187,12 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let inner = store.inner;
         // SAFETY: borrowed exclusively.
         unsafe { &mut (*inner.as_ptr()).core }.begin_use(self.func.store);
-        CallFuture { store: inner, borrow: PhantomData, func: *self, params: Some(params) }
+        CallFuture {
+            store: inner,
+            borrow: PhantomData,
+            func: *self,
+            params: Some(params),
+        }
     }
 
     /// Starts a call that owns its store, and runs it until it first waits. What it waits for resumes it: a
@@ -181,7 +206,11 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
 }
 
 impl Func {
-    pub(crate) fn call_dynamic<C: AsContextMut>(&self, store: C, params: &[Val]) -> Result<Vec<Val>> {
+    pub(crate) fn call_dynamic<C: AsContextMut>(
+        &self,
+        store: C,
+        params: &[Val],
+    ) -> Result<Vec<Val>> {
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
         let beneath = match store.host_function() {
             Some(host) => Beneath::Host(NonNull::from(host)),
@@ -191,11 +220,18 @@ impl Func {
         let module = unsafe { &(*self.instance.as_ptr()).module };
         let ty: &FuncType = module.inner.code.module.func_type(self.index);
         if params.len() != ty.params.len() {
-            return Err(Error::msg(format_args!("expected {} arguments, got {}", ty.params.len(), params.len())));
+            return Err(Error::msg(format_args!(
+                "expected {} arguments, got {}",
+                ty.params.len(),
+                params.len()
+            )));
         }
         for (i, (param, ty)) in params.iter().zip(&ty.params).enumerate() {
             if param.ty() != *ty {
-                return Err(Error::msg(format_args!("argument {i} is {}, expected {ty}", param.ty())));
+                return Err(Error::msg(format_args!(
+                    "argument {i} is {}, expected {ty}",
+                    param.ty()
+                )));
             }
         }
         let stubs = module.engine().stubs(ty)?;
@@ -204,15 +240,28 @@ impl Func {
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
         let (context, code) = self.entry();
-        let words: Vec<u64> = std::iter::once(code as u64).chain(params.iter().map(|param| param.to_bits())).collect();
+        let words: Vec<u64> = std::iter::once(code as u64)
+            .chain(params.iter().map(|param| param.to_bits()))
+            .collect();
         // SAFETY: the entry stub of this function's type, with its words.
-        let outcome = unsafe { StoreCore::start(core, context, stubs.entry, words.as_ptr().expose_provenance()) };
+        let outcome = unsafe {
+            StoreCore::start(
+                core,
+                context,
+                stubs.entry,
+                words.as_ptr().expose_provenance(),
+            )
+        };
         // SAFETY: borrowed exclusively until the end.
         let context = unsafe { finish_sync(core, outcome) }?;
         // SAFETY: the context's store is held.
         let context = unsafe { &*context };
         let places = abi::result_places(ty);
-        Ok(places.iter().zip(&ty.results).map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place))).collect())
+        Ok(places
+            .iter()
+            .zip(&ty.results)
+            .map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place)))
+            .collect())
     }
 }
 
@@ -220,7 +269,10 @@ impl StoreCore {
     /// Somebody uses the store from outside: a call that was leaked is cancelled.
     #[inline]
     pub(crate) fn begin_use(&mut self, store: u64) {
-        assert_eq!(store, self.id, "a function was used with another store than its own");
+        assert_eq!(
+            store, self.id,
+            "a function was used with another store than its own"
+        );
         if matches!(self.activations.mode, Mode::Idle) && self.activations.is_parked() {
             self.cancel_everything();
         }
@@ -244,7 +296,10 @@ impl<T, P, R> Unpin for CallFuture<'_, T, P, R> {}
 
 impl<T, P, R> fmt::Debug for CallFuture<'_, T, P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallFuture").field("func", &self.func).field("started", &self.params.is_none()).finish()
+        f.debug_struct("CallFuture")
+            .field("func", &self.func)
+            .field("started", &self.params.is_none())
+            .finish()
     }
 }
 
@@ -257,7 +312,8 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
     pub fn frames(&self) -> Vec<FrameInfo> {
         // SAFETY: this borrows the store exclusively.
         let root = unsafe { &(*self.core().as_ptr()).activations.root };
-        root.as_ref().map_or_else(Vec::new, |parked| dispatch::logical_frames(parked.leaf))
+        root.as_ref()
+            .map_or_else(Vec::new, |parked| dispatch::logical_frames(parked.leaf))
     }
 
     /// Rewrites the waiting frames that `choose` picks (the innermost is 0) into their canonical layout: they go on in
@@ -268,7 +324,9 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
     pub fn normalize(&mut self, mut choose: impl FnMut(usize) -> bool) -> Result<usize> {
         // SAFETY: this borrows the store exclusively.
         let core = unsafe { &mut *self.core().as_ptr() };
-        let Some(parked) = core.activations.root.take() else { return Ok(0) };
+        let Some(parked) = core.activations.root.take() else {
+            return Ok(0);
+        };
         // SAFETY: the chain of this call.
         let normalized = unsafe { core.normalize_links(parked.leaf, |_, frame| choose(frame)) };
         core.activations.root = Some(parked);
@@ -284,10 +342,13 @@ impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> 
         let (parked, fresh) = match self.params.take() {
             Some(params) => {
                 // SAFETY: the store outlives this poll.
-                let _mode = unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
+                let _mode =
+                    unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
                 // SAFETY: this borrows the store exclusively.
                 match unsafe { self.func.begin(core, params) } {
-                    Outcome::Returned(context) => return Poll::Ready(Ok(R::take(unsafe_context(context)))),
+                    Outcome::Returned(context) => {
+                        return Poll::Ready(Ok(R::take(unsafe_context(context))));
+                    }
                     Outcome::Trapped => return Poll::Ready(Err(failed(core))),
                     Outcome::Suspended(leaf) => (Parked { leaf, ticket: None }, true),
                 }
@@ -295,7 +356,10 @@ impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> 
             None => {
                 // SAFETY: this borrows the store exclusively.
                 let root = unsafe { (*core.as_ptr()).activations.root.take() };
-                (root.expect("a call is not polled after it has finished"), false)
+                (
+                    root.expect("a call is not polled after it has finished"),
+                    false,
+                )
             }
         };
         // SAFETY: the store outlives this poll.

@@ -54,7 +54,10 @@ pub struct Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("tiers", &self.tiers).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("tiers", &self.tiers)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,14 +90,22 @@ impl Config {
         if std::env::var_os("MIDAIR_EVENTS").is_some_and(|value| value != "0") {
             self.on_event(|event| eprintln!("midair: {event}"));
         }
-        let Ok(stress) = std::env::var("MIDAIR_STRESS") else { return };
-        for item in stress.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let Ok(stress) = std::env::var("MIDAIR_STRESS") else {
+            return;
+        };
+        for item in stress
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
             let (name, number) = item.split_once(':').unwrap_or((item, "1"));
             match (name, number.parse::<NonZeroU32>()) {
                 ("suspend", Ok(n)) => drop(self.stress_suspend(Some(n))),
                 ("normalize", Ok(n)) => drop(self.stress_normalize(Some(n))),
                 ("osr", Ok(_)) => drop(self.osr_after(1, 1, 1)),
-                _ => eprintln!("midair: MIDAIR_STRESS: `{item}` is not one of suspend:N, normalize:N, osr"),
+                _ => eprintln!(
+                    "midair: MIDAIR_STRESS: `{item}` is not one of suspend:N, normalize:N, osr"
+                ),
             }
         }
     }

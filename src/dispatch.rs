@@ -120,7 +120,9 @@ impl Activations {
 
     /// What is in the way of a suspension, in words.
     pub(crate) fn cannot_suspend(&self) -> Option<String> {
-        let Mode::Sync(beneath) = self.mode else { return None };
+        let Mode::Sync(beneath) = self.mode else {
+            return None;
+        };
         Some(match beneath {
             Beneath::Call(func) => {
                 // SAFETY: the function is of this store, which is running it.
@@ -130,7 +132,10 @@ impl Activations {
             Beneath::Host(host) => {
                 // SAFETY: it is running.
                 let host = unsafe { host.as_ref() };
-                format!("the synchronous host function `{}::{}`", host.module, host.name)
+                format!(
+                    "the synchronous host function `{}::{}`",
+                    host.module, host.name
+                )
             }
             Beneath::Instantiate => "an `instantiate`".to_owned(),
         })
@@ -139,7 +144,9 @@ impl Activations {
 
 impl fmt::Debug for Activations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Activations").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Activations")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +168,11 @@ thread_local! {
 }
 
 /// Runs `body` while leaf `number` of a store is the one that is polled on this thread.
-pub(crate) fn with_current<R>(core: NonNull<StoreCore>, number: u64, body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_current<R>(
+    core: NonNull<StoreCore>,
+    number: u64,
+    body: impl FnOnce() -> R,
+) -> R {
     struct Restore(Option<Current>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -170,7 +181,11 @@ pub(crate) fn with_current<R>(core: NonNull<StoreCore>, number: u64, body: impl 
     }
     // SAFETY: the caller uses the store.
     let store = unsafe { (*core.as_ptr()).id };
-    let _restore = Restore(CURRENT.replace(Some(Current { core, store, number })));
+    let _restore = Restore(CURRENT.replace(Some(Current {
+        core,
+        store,
+        number,
+    })));
     body()
 }
 
@@ -184,7 +199,10 @@ pub(crate) fn current(store: u64, number: u64) -> Result<NonNull<StoreCore>, Not
 
 /// A store, if it is being used on this thread.
 pub(crate) fn current_store(store: u64) -> Option<NonNull<StoreCore>> {
-    CURRENT.get().filter(|current| current.store == store).map(|current| current.core)
+    CURRENT
+        .get()
+        .filter(|current| current.store == store)
+        .map(|current| current.core)
 }
 
 /// The lowest address guest code may use: set for this thread, and no more than `max` bytes from here.
@@ -239,7 +257,13 @@ impl StoreCore {
         // SAFETY: (1), (2).
         let before = unsafe { (*context).stack_limit };
         // SAFETY: (1), (2). Nested entries keep the limit of the outermost one.
-        unsafe { (*context).stack_limit = if before == usize::MAX { stack_limit(max) } else { before } };
+        unsafe {
+            (*context).stack_limit = if before == usize::MAX {
+                stack_limit(max)
+            } else {
+                before
+            }
+        };
         // SAFETY: (1).
         let exit = unsafe { enter(context, target, argument) };
         // SAFETY: (2).
@@ -282,7 +306,11 @@ impl StoreCore {
     /// 1. The caller owns the chain from `head` on and gives it up; its leaf is gone.
     /// 2. The caller uses the store exclusively, and the context's stack limit is set for this thread.
     #[inline]
-    pub(crate) unsafe fn resume(this: NonNull<Self>, mut context: *mut VmContext, mut head: *mut Header) -> Outcome {
+    pub(crate) unsafe fn resume(
+        this: NonNull<Self>,
+        mut context: *mut VmContext,
+        mut head: *mut Header,
+    ) -> Outcome {
         while let Some(link) = NonNull::new(head) {
             // SAFETY: (1).
             let header = unsafe { link.as_ref() };
@@ -338,7 +366,9 @@ impl StoreCore {
         if let Some(n) = self.engine.inner.config.stress_normalize {
             // SAFETY: the chain was just parked, and is owned by the dispatch loop.
             let normalized = unsafe {
-                self.normalize_links(leaf, |core, _| core.random().is_multiple_of(u64::from(n.get())))
+                self.normalize_links(leaf, |core, _| {
+                    core.random().is_multiple_of(u64::from(n.get()))
+                })
             };
             // stress goes on without what could not be normalized
             drop(normalized);
@@ -390,7 +420,9 @@ impl StoreCore {
     /// Releases the chain from `leaf` on: host futures and awaiters are dropped, blocks recycled.
     pub(crate) fn release(&mut self, leaf: NonNull<Header>) {
         let core = NonNull::from(&mut *self);
-        let Some(&instance) = self.instances.last() else { return };
+        let Some(&instance) = self.instances.last() else {
+            return;
+        };
         // SAFETY: owned by this store. Any instance's lists will do.
         let lists = unsafe { &mut (*instance.as_ptr()).context.free_lists };
         // SAFETY: the caller owns the chain, as everybody who has its leaf.
@@ -421,15 +453,23 @@ impl StoreCore {
     /// # Safety
     /// As for [`resume`](Self::resume), of this link.
     #[cold]
-    unsafe fn count_resume(this: NonNull<Self>, context: *mut VmContext, link: NonNull<Header>) -> NonNull<Header> {
+    unsafe fn count_resume(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        link: NonNull<Header>,
+    ) -> NonNull<Header> {
         // SAFETY: flagged links are guest continuations.
         let site = unsafe { migrate::site_of(link) };
         // SAFETY: the module of a context is kept by its instance. A chain may cross instances: this link may belong to
         // another module than the context, so go by its code.
-        let Some(code) = site.code.upgrade() else { return link };
+        let Some(code) = site.code.upgrade() else {
+            return link;
+        };
         // SAFETY: the caller's.
         let core = unsafe { &mut *this.as_ptr() };
-        let Some(instance) = core.instance_of_code(&code) else { return link };
+        let Some(instance) = core.instance_of_code(&code) else {
+            return link;
+        };
         // SAFETY: owned by this store.
         let module = &unsafe { instance.as_ref() }.module.inner.code;
         let entry = &module.entries()[site.layout.func.index()];
@@ -441,7 +481,9 @@ impl StoreCore {
             }
             entry.resume_counter.store(u32::MAX, Ordering::Relaxed);
             // a compiler bug is a panic: the function stays where it is, and the message was printed
-            drop(catch_unwind(AssertUnwindSafe(|| module.request_tier1(site.layout.func))));
+            drop(catch_unwind(AssertUnwindSafe(|| {
+                module.request_tier1(site.layout.func)
+            })));
         }
         // SAFETY: the context's store is used exclusively.
         let lists = unsafe { &mut (*context).free_lists };
@@ -492,7 +534,11 @@ impl StoreCore {
                 let instance = unsafe { &mut *instance.as_ptr() };
                 // SAFETY: the caller's; the lists are of this store.
                 let block = unsafe {
-                    migrate::normalize(&instance.module.inner.code, &mut instance.context.free_lists, link)
+                    migrate::normalize(
+                        &instance.module.inner.code,
+                        &mut instance.context.free_lists,
+                        link,
+                    )
                 }?;
                 // SAFETY: walk again to the predecessor, whose link is to be changed.
                 unsafe { relink(leaf, link, block) };
@@ -533,7 +579,10 @@ pub(crate) fn logical_frames(from: NonNull<Header>) -> Vec<FrameInfo> {
         if header.flags & (FLAG_HOST_LEAF | FLAG_SWITCH) == 0 {
             // SAFETY: a guest continuation.
             let site: &Site = unsafe { migrate::site_of(link) };
-            let name = site.code.upgrade().map_or_else(String::new, |code| code.name.clone());
+            let name = site
+                .code
+                .upgrade()
+                .map_or_else(String::new, |code| code.name.clone());
             frames.push(FrameInfo {
                 func_index: site.layout.func.0,
                 func_name: name,
@@ -574,7 +623,11 @@ unsafe fn record_resume(core: &StoreCore, link: NonNull<Header>) {
     let site = unsafe { migrate::site_of(link) };
     let (func, offset) = (site.layout.func, site.layout.offset);
     core.observe(|| match header.resume_address {
-        Some(_) => Event::Jump { func, offset, kind: site.kind },
+        Some(_) => Event::Jump {
+            func,
+            offset,
+            kind: site.kind,
+        },
         None => Event::Resume { func, offset },
     });
 }
@@ -619,7 +672,12 @@ impl Drop for ModeGuard {
 ///
 /// # Safety
 /// The caller uses the store exclusively, owns the chain, and has set the mode to `Poll` with this context.
-pub(crate) unsafe fn poll(core: NonNull<StoreCore>, cx: &mut Context<'_>, parked: Parked, fresh: bool) -> Progress {
+pub(crate) unsafe fn poll(
+    core: NonNull<StoreCore>,
+    cx: &mut Context<'_>,
+    parked: Parked,
+    fresh: bool,
+) -> Progress {
     let mut parked = parked;
     let mut fresh = fresh;
     loop {
@@ -664,7 +722,9 @@ pub(crate) unsafe fn poll_once(
     match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
         Poll::Pending => Poll::Pending,
         // SAFETY: the caller's; the payload is gone.
-        Poll::Ready(ready) => Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) }),
+        Poll::Ready(ready) => {
+            Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) })
+        }
     }
 }
 
@@ -741,7 +801,9 @@ unsafe fn poll_leaf(
         LeafKind::Future if fresh => Poll::Pending,
         LeafKind::Future => {
             // SAFETY: the same.
-            let number = unsafe { leaf.as_ref() }.resume_address.map_or(0, |number| number.get() as u64);
+            let number = unsafe { leaf.as_ref() }
+                .resume_address
+                .map_or(0, |number| number.get() as u64);
             // SAFETY: a live future leaf.
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 with_current(core, number, || unsafe { (vtable.poll)(leaf, cx, context) })
@@ -765,10 +827,17 @@ unsafe fn poll_leaf(
                     parked.ticket = Some(Arc::clone(&ticket));
                     let token = Resumption::borrowed(Arc::clone(&ticket));
                     // SAFETY: a live awaiter leaf.
-                    let told = catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.on_completed)(leaf, token) }));
+                    let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+                        (vtable.on_completed)(leaf, token)
+                    }));
                     if let Err(panic) = told {
                         ticket.cancel();
-                        return Poll::Ready(and_drop(core, leaf, vtable, Err(Pending::Panic(panic))));
+                        return Poll::Ready(and_drop(
+                            core,
+                            leaf,
+                            vtable,
+                            Err(Pending::Panic(panic)),
+                        ));
                     }
                     ticket
                 }
@@ -797,7 +866,9 @@ pub(crate) unsafe fn complete(
     context: &mut VmContext,
 ) -> Result<(), Pending> {
     // SAFETY: the caller's.
-    match catch_unwind(AssertUnwindSafe(|| unsafe { (vtable.complete)(leaf, context) })) {
+    match catch_unwind(AssertUnwindSafe(|| unsafe {
+        (vtable.complete)(leaf, context)
+    })) {
         Ok(result) => result.map_err(Pending::Error),
         Err(panic) => Err(Pending::Panic(panic)),
     }
@@ -821,4 +892,7 @@ fn and_drop(
     }
 }
 
-const _: () = assert!(std::mem::offset_of!(LeafType, drop_payload) == 0, "a leaf's site begins with its LeafType");
+const _: () = assert!(
+    std::mem::offset_of!(LeafType, drop_payload) == 0,
+    "a leaf's site begins with its LeafType"
+);

@@ -5,7 +5,10 @@ use midair_jit::{
     arch::x86_64::stubs,
     code::{cache::CodeCache, pc_table::PcTable},
     error::CompileError,
-    runtime::{context::VmContext, functions::{Job, Shared}},
+    runtime::{
+        context::VmContext,
+        functions::{Job, Shared},
+    },
     wasm::types::FuncType,
 };
 use parking_lot::Mutex;
@@ -53,7 +56,9 @@ unsafe impl Send for Deadline {}
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("config", &self.inner.config).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("config", &self.inner.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,8 +78,12 @@ impl Engine {
             options.patchpoints = false;
             options.count_calls = false;
         }
-        options.count_resumes = config.tiers == Tiers::Tiered && config.tier_up_on_resumption.is_some();
-        policy.resume_threshold = config.tier_up_on_resumption.unwrap_or(1).clamp(1, i32::MAX.cast_unsigned());
+        options.count_resumes =
+            config.tiers == Tiers::Tiered && config.tier_up_on_resumption.is_some();
+        policy.resume_threshold = config
+            .tier_up_on_resumption
+            .unwrap_or(1)
+            .clamp(1, i32::MAX.cast_unsigned());
         let compile: Box<dyn Fn(Job) + Send + Sync> = match config.compile_with.clone() {
             Some(run) => Box::new(move |job| run(job)),
             None => Box::new(Job::run),
@@ -115,9 +124,17 @@ impl Engine {
     }
 
     /// Sets a store's deadline that many epochs from now.
-    pub(crate) fn set_deadline(&self, store: u64, delta: u64, contexts: impl Iterator<Item = NonNull<VmContext>>) {
+    pub(crate) fn set_deadline(
+        &self,
+        store: u64,
+        delta: u64,
+        contexts: impl Iterator<Item = NonNull<VmContext>>,
+    ) {
         let mut deadlines = self.inner.deadlines.lock();
-        let deadline = Deadline { epoch: self.epoch().saturating_add(delta), contexts: contexts.collect() };
+        let deadline = Deadline {
+            epoch: self.epoch().saturating_add(delta),
+            contexts: contexts.collect(),
+        };
         if deadline.epoch <= self.epoch() {
             deadline.set_checkpoints();
         }
@@ -136,7 +153,11 @@ impl Engine {
     }
 
     pub(crate) fn deadline_reached(&self, store: u64) -> bool {
-        self.inner.deadlines.lock().get(&store).is_some_and(|deadline| deadline.epoch <= self.epoch())
+        self.inner
+            .deadlines
+            .lock()
+            .get(&store)
+            .is_some_and(|deadline| deadline.epoch <= self.epoch())
     }
 
     pub(crate) fn remove_deadline(&self, store: u64) {
@@ -150,7 +171,10 @@ impl Engine {
             return Ok(known);
         }
         let publish = |mut bytes: Vec<u8>| self.inner.stub_code.publish(&mut bytes, |_, _| ());
-        let made = Stubs { entry: publish(stubs::entry_stub(ty))?.0, host: publish(stubs::host_stub(ty))?.0 };
+        let made = Stubs {
+            entry: publish(stubs::entry_stub(ty))?.0,
+            host: publish(stubs::host_stub(ty))?.0,
+        };
         stubs.insert(ty.clone(), made);
         Ok(made)
     }

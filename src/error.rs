@@ -37,12 +37,22 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Wraps an error.
     pub fn new(error: impl StdError + Send + Sync + 'static) -> Self {
-        Self { inner: Box::new(Inner { error: Box::new(error), backtrace: None }) }
+        Self {
+            inner: Box::new(Inner {
+                error: Box::new(error),
+                backtrace: None,
+            }),
+        }
     }
 
     /// An error that is just a message.
     pub fn msg(message: impl fmt::Display) -> Self {
-        Self { inner: Box::new(Inner { error: message.to_string().into(), backtrace: None }) }
+        Self {
+            inner: Box::new(Inner {
+                error: message.to_string().into(),
+                backtrace: None,
+            }),
+        }
     }
 
     /// The error inside, if it is an `E`.
@@ -63,7 +73,9 @@ impl Error {
         let Inner { error, backtrace } = *self.inner;
         match error.downcast() {
             Ok(error) => Ok(*error),
-            Err(error) => Err(Self { inner: Box::new(Inner { error, backtrace }) }),
+            Err(error) => Err(Self {
+                inner: Box::new(Inner { error, backtrace }),
+            }),
         }
     }
 
@@ -170,7 +182,11 @@ pub struct CannotSuspend {
 
 impl fmt::Display for CannotSuspend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` cannot suspend beneath {}", self.awaiting, self.beneath)
+        write!(
+            f,
+            "`{}` cannot suspend beneath {}",
+            self.awaiting, self.beneath
+        )
     }
 }
 
@@ -215,11 +231,24 @@ pub enum LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownImport { module, name } => write!(f, "unknown import: `{module}::{name}` has not been defined"),
-            Self::IncompatibleImport { module, name, expected, found } => {
-                write!(f, "incompatible import type for `{module}::{name}`: expected {expected}, found {found}")
+            Self::UnknownImport { module, name } => {
+                write!(f, "unknown import: `{module}::{name}` has not been defined")
             }
-            Self::DataOutOfBounds { segment } => write!(f, "out of bounds memory access: data segment {segment} does not fit"),
+            Self::IncompatibleImport {
+                module,
+                name,
+                expected,
+                found,
+            } => {
+                write!(
+                    f,
+                    "incompatible import type for `{module}::{name}`: expected {expected}, found {found}"
+                )
+            }
+            Self::DataOutOfBounds { segment } => write!(
+                f,
+                "out of bounds memory access: data segment {segment} does not fit"
+            ),
             Self::Duplicate { module, name } => write!(f, "`{module}::{name}` is defined twice"),
         }
     }

@@ -52,7 +52,13 @@ unsafe fn core<'a>(instance: &InstanceInner) -> &'a mut StoreCore {
     unsafe { &mut *instance.store.as_ptr() }
 }
 
-unsafe extern "C" fn trap(context: *mut VmContext, code: u32, offset: u32, frame: usize, pc: usize) {
+unsafe extern "C" fn trap(
+    context: *mut VmContext,
+    code: u32,
+    offset: u32,
+    frame: usize,
+    pc: usize,
+) {
     // SAFETY: called by guest code.
     let instance = unsafe { instance(context) };
     // SAFETY: called by guest code.
@@ -112,7 +118,10 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
     let instance = unsafe { instance(context) };
     // SAFETY: called by guest code.
     let core = unsafe { core(instance) };
-    instance.memory.and_then(|memory| core.grow_memory(memory, pages)).unwrap_or(u32::MAX)
+    instance
+        .memory
+        .and_then(|memory| core.grow_memory(memory, pages))
+        .unwrap_or(u32::MAX)
 }
 
 unsafe extern "C" fn compile(context: *mut VmContext, func: u32) -> usize {

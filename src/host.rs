@@ -89,7 +89,10 @@ pub(crate) struct HostClosure {
 }
 
 impl HostClosure {
-    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(closure: F, shim: Shim) -> Self {
+    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(
+        closure: F,
+        shim: Shim,
+    ) -> Self {
         Self {
             shim,
             closure: NonNull::from(Box::leak(Box::new(closure))).cast(),
@@ -97,11 +100,19 @@ impl HostClosure {
                 // SAFETY: leaked above.
                 drop(unsafe { Box::from_raw(closure.cast::<F>().as_ptr()) });
             },
-            ty: FuncType { params: P::types().into(), results: R::types().into() },
+            ty: FuncType {
+                params: P::types().into(),
+                results: R::types().into(),
+            },
         }
     }
 
-    pub(crate) fn finish(self, engine: &crate::Engine, module: &str, name: &str) -> crate::Result<Arc<HostFunc>> {
+    pub(crate) fn finish(
+        self,
+        engine: &crate::Engine,
+        module: &str,
+        name: &str,
+    ) -> crate::Result<Arc<HostFunc>> {
         let stubs = engine.stubs(&self.ty);
         let host = Arc::new(HostFunc {
             shim: self.shim,
@@ -139,11 +150,22 @@ impl<T, F> Call<'_, T, F> {
         let host = unsafe { &*host };
         // SAFETY: (1).
         let closure = unsafe { host.closure.cast::<F>().as_ref() };
-        Self { context, host, closure, store, instance }
+        Self {
+            context,
+            host,
+            closure,
+            store,
+            instance,
+        }
     }
 
     fn caller(&self) -> Caller<'_, T> {
-        Caller { store: self.store, borrow: PhantomData, instance: self.instance, host: Some(self.host) }
+        Caller {
+            store: self.store,
+            borrow: PhantomData,
+            instance: self.instance,
+            host: Some(self.host),
+        }
     }
 
     fn core(&self) -> &mut StoreCore {
@@ -345,7 +367,8 @@ pub(crate) struct LeafVtable {
     leaf_type: LeafType,
     pub(crate) kind: LeafKind,
     /// Futures: polls the payload; ready: results are in the context.
-    pub(crate) poll: unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>,
+    pub(crate) poll:
+        unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>,
     /// Awaiters: hands the token over.
     pub(crate) on_completed: unsafe fn(NonNull<Header>, Resumption),
     /// Awaiters: puts the result in the context and drops the payload.
@@ -378,7 +401,11 @@ pub(crate) unsafe fn context_of(leaf: NonNull<Header>) -> *mut VmContext {
     std::ptr::with_exposed_provenance_mut(unsafe { leaf.as_ref() }.resume)
 }
 
-unsafe fn never_poll(_: NonNull<Header>, _: &mut Context<'_>, _: &mut VmContext) -> Poll<Result<(), Error>> {
+unsafe fn never_poll(
+    _: NonNull<Header>,
+    _: &mut Context<'_>,
+    _: &mut VmContext,
+) -> Poll<Result<(), Error>> {
     unreachable!("only futures are polled")
 }
 
@@ -392,7 +419,9 @@ unsafe fn never_complete(_: NonNull<Header>, _: &mut VmContext) -> Result<(), Er
 
 /// A leaf without payload: a forced suspension.
 pub(crate) static YIELD: LeafVtable = LeafVtable {
-    leaf_type: LeafType { drop_payload: |_| () },
+    leaf_type: LeafType {
+        drop_payload: |_| (),
+    },
     kind: LeafKind::Yield,
     poll: never_poll,
     on_completed: never_on_completed,
@@ -401,7 +430,12 @@ pub(crate) static YIELD: LeafVtable = LeafVtable {
 
 /// Takes a block for a leaf of `size` bytes and fills its header.
 #[inline]
-pub(crate) fn new_leaf(context: &mut VmContext, size: usize, vtable: &'static LeafVtable, number: u64) -> NonNull<Header> {
+pub(crate) fn new_leaf(
+    context: &mut VmContext,
+    size: usize,
+    vtable: &'static LeafVtable,
+    number: u64,
+) -> NonNull<Header> {
     let mut leaf = context.free_lists.take(size);
     // SAFETY: just taken.
     let header = unsafe { leaf.as_mut() };
@@ -455,7 +489,11 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: HostResult,
 {
-    unsafe extern "C" fn shim<T, F, P, Fut, R>(context: *mut VmContext, host: *const HostFunc, words: *mut u64) -> u32
+    unsafe extern "C" fn shim<T, F, P, Fut, R>(
+        context: *mut VmContext,
+        host: *const HostFunc,
+        words: *mut u64,
+    ) -> u32
     where
         T: 'static,
         F: Fn(crate::AsyncCaller<T>, P) -> Fut + Send + Sync + 'static,
@@ -471,7 +509,11 @@ where
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
-                unsafe { start_future(&call, words, |caller| Box::pin((call.closure)(caller, params))) }
+                unsafe {
+                    start_future(&call, words, |caller| {
+                        Box::pin((call.closure)(caller, params))
+                    })
+                }
             } else {
                 // SAFETY: as above.
                 unsafe { start_future(&call, words, |caller| (call.closure)(caller, params)) }
@@ -500,8 +542,17 @@ where
     let caller = crate::AsyncCaller::new(call.core().id, number, call.instance);
     // SAFETY: the live context of the stub that called.
     let context = unsafe { &mut *call.context };
-    let leaf = new_leaf(context, size_of::<Fut>(), FutureLeaf::<Fut>::VTABLE_REF, number);
-    let mut slot = LeafSlot { leaf, context: call.context, initialized: false };
+    let leaf = new_leaf(
+        context,
+        size_of::<Fut>(),
+        FutureLeaf::<Fut>::VTABLE_REF,
+        number,
+    );
+    let mut slot = LeafSlot {
+        leaf,
+        context: call.context,
+        initialized: false,
+    };
     let future = build(caller);
     // SAFETY: the block has room for a `Fut`, aligned to `BLOCK_ALIGN` or less (a box is).
     unsafe { payload(leaf).cast::<Fut>().write(future) };
@@ -526,7 +577,11 @@ where
         }
         Poll::Pending => {
             if let Some(beneath) = call.core().activations.cannot_suspend() {
-                return Err(CannotSuspend { awaiting: call.name(), beneath }.into());
+                return Err(CannotSuspend {
+                    awaiting: call.name(),
+                    beneath,
+                }
+                .into());
             }
             std::mem::forget(slot);
             Ok(call.suspend(leaf))
@@ -645,7 +700,11 @@ where
     P: WasmParams,
     A: Awaiter,
 {
-    unsafe extern "C" fn shim<T, F, P, A>(context: *mut VmContext, host: *const HostFunc, words: *mut u64) -> u32
+    unsafe extern "C" fn shim<T, F, P, A>(
+        context: *mut VmContext,
+        host: *const HostFunc,
+        words: *mut u64,
+    ) -> u32
     where
         T: 'static,
         F: Fn(Caller<'_, T>, P) -> A + Send + Sync + 'static,
@@ -653,7 +712,10 @@ where
         A: Awaiter,
     {
         const {
-            assert!(size_of::<A>() <= MAX_INLINE && align_of::<A>() <= BLOCK_ALIGN, "an awaiter is small");
+            assert!(
+                size_of::<A>() <= MAX_INLINE && align_of::<A>() <= BLOCK_ALIGN,
+                "an awaiter is small"
+            );
         }
         // SAFETY: made for this closure and store type below.
         let call = unsafe { Call::<T, F>::new(context, host) };
@@ -664,11 +726,17 @@ where
             if awaiter.is_completed() {
                 let results = awaiter.get_result().into_result()?;
                 // SAFETY: a host stub's words.
-                results.write(unsafe { std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT) });
+                results.write(unsafe {
+                    std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT)
+                });
                 return Ok(EXIT_RETURNED);
             }
             if let Some(beneath) = call.core().activations.cannot_suspend() {
-                return Err(CannotSuspend { awaiting: call.name(), beneath }.into());
+                return Err(CannotSuspend {
+                    awaiting: call.name(),
+                    beneath,
+                }
+                .into());
             }
             // SAFETY: the live context of the stub that called.
             let context = unsafe { &mut *call.context };

@@ -1,5 +1,6 @@
 //! Instances: a module with its context, and what it exports.
 
+use crate::engine::Engine;
 use crate::{
     call::TypedFunc,
     error::{Error, LinkError, Result},
@@ -9,7 +10,6 @@ use crate::{
     store::{AsContext, AsContextMut, StoreCore},
     values::{Val, WasmParams, WasmResults},
 };
-use crate::engine::Engine;
 use midair_continuation::recycle::FreeLists;
 use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
@@ -39,7 +39,8 @@ pub(crate) struct InstanceInner {
 
 impl InstanceInner {
     fn layout(module: &Module) -> Layout {
-        Layout::from_size_align(module.inner.code.layout.size as usize, align_of::<Self>()).expect("bounded by validation")
+        Layout::from_size_align(module.inner.code.layout.size as usize, align_of::<Self>())
+            .expect("bounded by validation")
     }
 
     /// # Safety
@@ -58,7 +59,9 @@ impl InstanceInner {
         match self.module.inner.code.layout.globals[index] {
             GlobalSlot::Own(offset) => word_at(this, offset),
             // SAFETY: the word holds a pointer to a global of this store.
-            GlobalSlot::Imported(offset) => unsafe { word_at(this, offset).cast::<NonNull<u64>>().read() },
+            GlobalSlot::Imported(offset) => unsafe {
+                word_at(this, offset).cast::<NonNull<u64>>().read()
+            },
         }
     }
 }
@@ -96,17 +99,29 @@ pub enum Extern {
 impl Extern {
     /// The function, if it is one.
     pub fn into_func(self) -> Option<Func> {
-        if let Self::Func(func) = self { Some(func) } else { None }
+        if let Self::Func(func) = self {
+            Some(func)
+        } else {
+            None
+        }
     }
 
     /// The memory, if it is one.
     pub fn into_memory(self) -> Option<Memory> {
-        if let Self::Memory(memory) = self { Some(memory) } else { None }
+        if let Self::Memory(memory) = self {
+            Some(memory)
+        } else {
+            None
+        }
     }
 
     /// The global, if it is one.
     pub fn into_global(self) -> Option<Global> {
-        if let Self::Global(global) = self { Some(global) } else { None }
+        if let Self::Global(global) = self {
+            Some(global)
+        } else {
+            None
+        }
     }
 }
 
@@ -138,7 +153,10 @@ impl Func {
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(self.store, id, "a function was used with another store than its own");
+        assert_eq!(
+            self.store, id,
+            "a function was used with another store than its own"
+        );
     }
 
     /// The same function, with its parameters and results as Rust types.
@@ -148,17 +166,29 @@ impl Func {
     ///
     /// # Panics
     /// If the function is of another store.
-    pub fn typed<P: WasmParams, R: WasmResults>(&self, store: impl AsContext) -> Result<TypedFunc<P, R>> {
+    pub fn typed<P: WasmParams, R: WasmResults>(
+        &self,
+        store: impl AsContext,
+    ) -> Result<TypedFunc<P, R>> {
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
         let instance = unsafe { self.instance.as_ref() };
         let ty = instance.module.inner.code.module.func_type(self.index);
-        let asked = FuncType { params: P::types().into(), results: R::types().into() };
+        let asked = FuncType {
+            params: P::types().into(),
+            results: R::types().into(),
+        };
         if **ty != asked {
-            return Err(Error::msg(format_args!("type mismatch: the function is {ty}, asked for was {asked}")));
+            return Err(Error::msg(format_args!(
+                "type mismatch: the function is {ty}, asked for was {asked}"
+            )));
         }
         let stubs = instance.module.engine().stubs(ty)?;
-        Ok(TypedFunc { func: *self, entry_stub: stubs.entry, types: PhantomData })
+        Ok(TypedFunc {
+            func: *self,
+            entry_stub: stubs.entry,
+            types: PhantomData,
+        })
     }
 }
 
@@ -166,7 +196,10 @@ impl Instance {
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(self.store, id, "an instance was used with another store than its own");
+        assert_eq!(
+            self.store, id,
+            "an instance was used with another store than its own"
+        );
     }
 
     /// An export by name.
@@ -180,10 +213,15 @@ impl Instance {
         let module = &instance.module.inner.code.module;
         let (_, item) = module.exports.iter().find(|(export, _)| export == name)?;
         Some(match *item {
-            WasmExtern::Func(index) => Extern::Func(Func { store: self.store, instance: self.inner, index }),
-            WasmExtern::Memory => {
-                Extern::Memory(Memory { store: self.store, index: instance.memory.expect("validated") })
-            }
+            WasmExtern::Func(index) => Extern::Func(Func {
+                store: self.store,
+                instance: self.inner,
+                index,
+            }),
+            WasmExtern::Memory => Extern::Memory(Memory {
+                store: self.store,
+                index: instance.memory.expect("validated"),
+            }),
             WasmExtern::Global(index) => {
                 let global = &module.globals[index.index()];
                 Extern::Global(Global {
@@ -248,11 +286,21 @@ impl Provided {
             Self::Host(host) => format!("a function {}", host.ty),
             // SAFETY: checked to be of this store, which is borrowed by the caller.
             Self::Guest(func) => format!("a function {}", unsafe {
-                func.instance.as_ref().module.inner.code.module.func_type(func.index)
+                func.instance
+                    .as_ref()
+                    .module
+                    .inner
+                    .code
+                    .module
+                    .func_type(func.index)
             }),
             Self::Memory(_) => "a memory".into(),
             Self::Global(global) => {
-                format!("a global of type {}{}", if global.mutable { "mut " } else { "" }, global.ty)
+                format!(
+                    "a global of type {}{}",
+                    if global.mutable { "mut " } else { "" },
+                    global.ty
+                )
             }
         }
     }
@@ -267,7 +315,10 @@ impl StoreCore {
     ) -> Result<(Instance, Option<Func>)> {
         // SAFETY: the caller borrows the store exclusively.
         let core = unsafe { &mut *this.as_ptr() };
-        assert!(Engine::same(module.engine(), &core.engine), "a module was used with a store of another engine");
+        assert!(
+            Engine::same(module.engine(), &core.engine),
+            "a module was used with a store of another engine"
+        );
         let wasm = &module.inner.code.module;
         check_imports(module, &provided, core)?;
 
@@ -285,7 +336,13 @@ impl StoreCore {
         core.reserve_transfer(module.inner.transfer_words);
         let hosts: Vec<Arc<HostFunc>> = provided
             .iter()
-            .filter_map(|item| if let Provided::Host(host) = item { Some(Arc::clone(host)) } else { None })
+            .filter_map(|item| {
+                if let Provided::Host(host) = item {
+                    Some(Arc::clone(host))
+                } else {
+                    None
+                }
+            })
             .collect();
         for host in &hosts {
             core.reserve_transfer(midair_jit::frame::abi::transfer_words(&host.ty));
@@ -294,7 +351,9 @@ impl StoreCore {
         let layout = InstanceInner::layout(module);
         // SAFETY: not empty.
         let memory_block = unsafe { alloc_zeroed(layout) };
-        let Some(inner) = NonNull::new(memory_block.cast::<InstanceInner>()) else { handle_alloc_error(layout) };
+        let Some(inner) = NonNull::new(memory_block.cast::<InstanceInner>()) else {
+            handle_alloc_error(layout)
+        };
         let (base, len) = memory.map_or((std::ptr::null_mut(), 0), |index| {
             let memory = &core.memories[index as usize];
             (memory.base(), memory.len() as u64)
@@ -337,7 +396,12 @@ impl StoreCore {
                     let entry = word_at(inner, code.layout.import(function)).cast::<ImportEntry>();
                     let environment = Arc::as_ptr(&host).addr();
                     // SAFETY: within the instance; the instance keeps the function alive.
-                    unsafe { entry.write(ImportEntry { code: host.stub, environment }) };
+                    unsafe {
+                        entry.write(ImportEntry {
+                            code: host.stub,
+                            environment,
+                        })
+                    };
                     function += 1;
                 }
                 Provided::Guest(func) => {
@@ -352,7 +416,11 @@ impl StoreCore {
                         unreachable!("imported globals come first")
                     };
                     // SAFETY: within the instance.
-                    unsafe { word_at(inner, offset).cast::<NonNull<u64>>().write(imported.cell) };
+                    unsafe {
+                        word_at(inner, offset)
+                            .cast::<NonNull<u64>>()
+                            .write(imported.cell)
+                    };
                     global += 1;
                 }
                 Provided::Memory(_) => (),
@@ -369,7 +437,9 @@ impl StoreCore {
                 GlobalInit::Imported => continue,
                 GlobalInit::Const(bits) => bits,
                 // SAFETY: initialized before, as it is imported.
-                GlobalInit::Global(other) => unsafe { instance.global(inner, other.index()).read() },
+                GlobalInit::Global(other) => unsafe {
+                    instance.global(inner, other.index()).read()
+                },
             };
             // SAFETY: within the instance.
             unsafe { instance.global(inner, index).write(bits) };
@@ -378,24 +448,44 @@ impl StoreCore {
             let offset = match data.offset {
                 GlobalInit::Const(bits) => bits,
                 // SAFETY: initialized above.
-                GlobalInit::Global(global) => unsafe { instance.global(inner, global.index()).read() },
+                GlobalInit::Global(global) => unsafe {
+                    instance.global(inner, global.index()).read()
+                },
                 GlobalInit::Imported => unreachable!("a data segment's offset is an expression"),
             };
             let bytes = &wasm.bytes[data.bytes.clone()];
             let memory = memory.expect("validated");
-            let handle = Memory { store: core.id, index: memory };
+            let handle = Memory {
+                store: core.id,
+                index: memory,
+            };
             let offset = usize::try_from(offset & u64::from(u32::MAX)).expect("32 bits");
             if !core.write_memory(handle, offset, bytes) {
                 return Err(LinkError::DataOutOfBounds { segment }.into());
             }
         }
-        let start = wasm.start.map(|index| Func { store: core.id, instance: inner, index });
-        Ok((Instance { store: core.id, inner }, start))
+        let start = wasm.start.map(|index| Func {
+            store: core.id,
+            instance: inner,
+            index,
+        });
+        Ok((
+            Instance {
+                store: core.id,
+                inner,
+            },
+            start,
+        ))
     }
 
     fn write_memory(&mut self, memory: Memory, offset: usize, bytes: &[u8]) -> bool {
         let data = &mut self.memories[memory.index as usize];
-        let Some(end) = offset.checked_add(bytes.len()).filter(|&end| end <= data.len()) else { return false };
+        let Some(end) = offset
+            .checked_add(bytes.len())
+            .filter(|&end| end <= data.len())
+        else {
+            return false;
+        };
         data.bytes_mut()[offset..end].copy_from_slice(bytes);
         true
     }
@@ -411,7 +501,14 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                     Provided::Host(host) => host.ty == **ty,
                     // SAFETY: owned by the store, which is borrowed.
                     Provided::Guest(func) => unsafe {
-                        func.instance.as_ref().module.inner.code.module.func_type(func.index) == ty
+                        func.instance
+                            .as_ref()
+                            .module
+                            .inner
+                            .code
+                            .module
+                            .func_type(func.index)
+                            == ty
                     },
                     Provided::Memory(_) | Provided::Global(_) => false,
                 };
@@ -422,11 +519,14 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                 let fits = match item {
                     Provided::Memory(memory) => {
                         let data = &core.memories[memory.index as usize];
-                        data.pages() >= ty.min && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
+                        data.pages() >= ty.min
+                            && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
                     }
                     Provided::Host(_) | Provided::Guest(_) | Provided::Global(_) => false,
                 };
-                let max = ty.max.map_or(String::new(), |max| format!(" and at most {max}"));
+                let max = ty
+                    .max
+                    .map_or(String::new(), |max| format!(" and at most {max}"));
                 (format!("a memory of at least {}{max} pages", ty.min), fits)
             }
             WasmExtern::Global(index) => {
@@ -435,7 +535,14 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                     Provided::Global(global) => global.ty == ty.ty && global.mutable == ty.mutable,
                     Provided::Host(_) | Provided::Guest(_) | Provided::Memory(_) => false,
                 };
-                (format!("a global of type {}{}", if ty.mutable { "mut " } else { "" }, ty.ty), fits)
+                (
+                    format!(
+                        "a global of type {}{}",
+                        if ty.mutable { "mut " } else { "" },
+                        ty.ty
+                    ),
+                    fits,
+                )
             }
         };
         if !fits {
@@ -472,7 +579,8 @@ impl StoreCore {
         let instance = unsafe { func.instance.as_ref() };
         let code = &instance.module.inner.code;
         if code.module.is_imported(func.index) {
-            let entry = word_at(func.instance, code.layout.import(func.index.0)).cast::<ImportEntry>();
+            let entry =
+                word_at(func.instance, code.layout.import(func.index.0)).cast::<ImportEntry>();
             // SAFETY: within the instance, written when it was made.
             let ImportEntry { code, environment } = *unsafe { entry.as_ref() };
             return ImportEntry { code, environment };
@@ -484,7 +592,13 @@ impl StoreCore {
         let environment = (&raw const *cross).expose_provenance();
         self.crossings.push(cross);
         let code: unsafe extern "C" fn() = cross_call;
-        #[expect(clippy::fn_to_numeric_cast_any, reason = "machine code is called by address")]
-        ImportEntry { code: code as usize, environment }
+        #[expect(
+            clippy::fn_to_numeric_cast_any,
+            reason = "machine code is called by address"
+        )]
+        ImportEntry {
+            code: code as usize,
+            environment,
+        }
     }
 }

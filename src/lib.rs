@@ -61,7 +61,10 @@ pub use async_caller::{AsyncCaller, NestedCall};
 pub use call::{CallFuture, TypedFunc};
 pub use config::{Config, ResumptionPath, Tiers};
 pub use engine::Engine;
-pub use error::{CannotSuspend, CompileError, Error, FrameInfo, LinkError, NotCurrent, Result, Trap, WasmBacktrace};
+pub use error::{
+    CannotSuspend, CompileError, Error, FrameInfo, LinkError, NotCurrent, Result, Trap,
+    WasmBacktrace,
+};
 pub use host::{Awaiter, HostResult, IntoFunc};
 pub use instance::{Extern, Func, Instance};
 pub use linker::Linker;

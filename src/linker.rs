@@ -11,7 +11,9 @@ use crate::{
     store::{AsContextMut, Caller, Store, StoreCore},
     values::WasmParams,
 };
-use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, ptr::NonNull, sync::Arc};
+use std::{
+    collections::HashMap, fmt, future::Future, marker::PhantomData, ptr::NonNull, sync::Arc,
+};
 
 /// Names to what a module imports; makes instances.
 ///
@@ -48,7 +50,11 @@ enum Item {
 
 impl<T> Clone for Linker<T> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), items: self.items.clone(), data: PhantomData }
+        Self {
+            engine: self.engine.clone(),
+            items: self.items.clone(),
+            data: PhantomData,
+        }
     }
 }
 
@@ -61,7 +67,11 @@ impl<T> fmt::Debug for Linker<T> {
 impl<T: 'static> Linker<T> {
     /// A linker without names.
     pub fn new(engine: &Engine) -> Self {
-        Self { engine: engine.clone(), items: HashMap::new(), data: PhantomData }
+        Self {
+            engine: engine.clone(),
+            items: HashMap::new(),
+            data: PhantomData,
+        }
     }
 
     /// The engine.
@@ -79,7 +89,12 @@ impl<T: 'static> Linker<T> {
         Ok(self)
     }
 
-    fn insert_closure(&mut self, module: &str, name: &str, closure: HostClosure) -> Result<&mut Self> {
+    fn insert_closure(
+        &mut self,
+        module: &str,
+        name: &str,
+        closure: HostClosure,
+    ) -> Result<&mut Self> {
         let host = closure.finish(&self.engine, module, name)?;
         self.insert(module, name, Item::Host(host))
     }
@@ -100,7 +115,12 @@ impl<T: 'static> Linker<T> {
     /// linker.func_wrap("host", "parse", |x: i32| u8::try_from(x).map(i32::from))?;
     /// # Ok(()) }
     /// ```
-    pub fn func_wrap<P, R>(&mut self, module: &str, name: &str, func: impl IntoFunc<T, P, R>) -> Result<&mut Self> {
+    pub fn func_wrap<P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        func: impl IntoFunc<T, P, R>,
+    ) -> Result<&mut Self> {
         self.insert_closure(module, name, func.into_closure().0)
     }
 
@@ -154,16 +174,31 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     /// If one of the names is defined already.
-    pub fn instance(&mut self, store: impl AsContextMut<Data = T>, module: &str, instance: Instance) -> Result<&mut Self> {
-        let names: Vec<String> = instance.module(&store).exports().map(|(name, _)| name.to_owned()).collect();
+    pub fn instance(
+        &mut self,
+        store: impl AsContextMut<Data = T>,
+        module: &str,
+        instance: Instance,
+    ) -> Result<&mut Self> {
+        let names: Vec<String> = instance
+            .module(&store)
+            .exports()
+            .map(|(name, _)| name.to_owned())
+            .collect();
         for name in names {
-            let item = instance.get_export(&store, &name).expect("one of its exports");
+            let item = instance
+                .get_export(&store, &name)
+                .expect("one of its exports");
             self.define(module, &name, item)?;
         }
         Ok(self)
     }
 
-    fn prepare(&self, core: NonNull<StoreCore>, module: &Module) -> Result<(Instance, Option<Func>)> {
+    fn prepare(
+        &self,
+        core: NonNull<StoreCore>,
+        module: &Module,
+    ) -> Result<(Instance, Option<Func>)> {
         // SAFETY: callers borrow the store exclusively.
         let store = unsafe { &mut *core.as_ptr() };
         store.begin_use(store.id);
@@ -177,15 +212,24 @@ impl<T: 'static> Linker<T> {
                 }
                 Some(Item::Host(host)) => Provided::Host(Arc::clone(host)),
                 Some(Item::Extern(Extern::Func(func))) => {
-                    assert_eq!(func.store, store.id, "a function was linked into another store than its own");
+                    assert_eq!(
+                        func.store, store.id,
+                        "a function was linked into another store than its own"
+                    );
                     Provided::Guest(*func)
                 }
                 Some(Item::Extern(Extern::Memory(memory))) => {
-                    assert_eq!(memory.store, store.id, "a memory was linked into another store than its own");
+                    assert_eq!(
+                        memory.store, store.id,
+                        "a memory was linked into another store than its own"
+                    );
                     Provided::Memory(*memory)
                 }
                 Some(Item::Extern(Extern::Global(global))) => {
-                    assert_eq!(global.store, store.id, "a global was linked into another store than its own");
+                    assert_eq!(
+                        global.store, store.id,
+                        "a global was linked into another store than its own"
+                    );
                     Provided::Global(*global)
                 }
             };
@@ -201,7 +245,11 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Panics
     /// If module, linker and store are not of one engine, or something defined here lives in another store.
-    pub fn instantiate<C: AsContextMut<Data = T>>(&self, store: C, module: &Module) -> Result<Instance> {
+    pub fn instantiate<C: AsContextMut<Data = T>>(
+        &self,
+        store: C,
+        module: &Module,
+    ) -> Result<Instance> {
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
         let (instance, start) = self.prepare(core, module)?;
         if let Some(start) = start {

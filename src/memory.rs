@@ -35,7 +35,10 @@ impl MemoryData {
             has_max: max.is_some(),
         };
         if memory.grow(min).is_none() {
-            return Err(crate::CompileError::Resource { what: format!("{min} pages of linear memory") }.into());
+            return Err(crate::CompileError::Resource {
+                what: format!("{min} pages of linear memory"),
+            }
+            .into());
         }
         Ok(memory)
     }
@@ -134,7 +137,11 @@ pub struct MemoryAccessError {
 
 impl fmt::Display for MemoryAccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes at {} lie outside the memory", self.len, self.offset)
+        write!(
+            f,
+            "{} bytes at {} lie outside the memory",
+            self.len, self.offset
+        )
     }
 }
 
@@ -153,7 +160,10 @@ impl Memory {
     }
 
     fn check(self, core: &StoreCore) {
-        assert_eq!(self.store, core.id, "a memory was used with another store than its own");
+        assert_eq!(
+            self.store, core.id,
+            "a memory was used with another store than its own"
+        );
     }
 
     /// Its bytes.
@@ -179,9 +189,16 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryAccessError`] if they do not lie in it.
-    pub fn read(&self, store: impl AsContext, offset: usize, buffer: &mut [u8]) -> Result<(), MemoryAccessError> {
+    pub fn read(
+        &self,
+        store: impl AsContext,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryAccessError> {
         let len = buffer.len();
-        let bytes = offset.checked_add(len).and_then(|end| self.data(&store).get(offset..end));
+        let bytes = offset
+            .checked_add(len)
+            .and_then(|end| self.data(&store).get(offset..end));
         buffer.copy_from_slice(bytes.ok_or(MemoryAccessError { offset, len })?);
         Ok(())
     }
@@ -190,10 +207,19 @@ impl Memory {
     ///
     /// # Errors
     /// [`MemoryAccessError`] if they do not lie in it.
-    pub fn write(&self, mut store: impl AsContextMut, offset: usize, buffer: &[u8]) -> Result<(), MemoryAccessError> {
+    pub fn write(
+        &self,
+        mut store: impl AsContextMut,
+        offset: usize,
+        buffer: &[u8],
+    ) -> Result<(), MemoryAccessError> {
         let len = buffer.len();
-        let bytes = offset.checked_add(len).and_then(|end| self.data_mut(&mut store).get_mut(offset..end));
-        bytes.ok_or(MemoryAccessError { offset, len })?.copy_from_slice(buffer);
+        let bytes = offset
+            .checked_add(len)
+            .and_then(|end| self.data_mut(&mut store).get_mut(offset..end));
+        bytes
+            .ok_or(MemoryAccessError { offset, len })?
+            .copy_from_slice(buffer);
         Ok(())
     }
 
@@ -213,7 +239,8 @@ impl Memory {
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         self.check(core);
-        core.grow_memory(self.index, pages).ok_or_else(|| Error::msg("failed to grow memory"))
+        core.grow_memory(self.index, pages)
+            .ok_or_else(|| Error::msg("failed to grow memory"))
     }
 }
 
@@ -221,7 +248,10 @@ impl StoreCore {
     pub(crate) fn add_memory(&mut self, min: u32, max: Option<u32>) -> Result<Memory> {
         self.memories.push(MemoryData::new(min, max)?);
         let index = u32::try_from(self.memories.len() - 1).expect("fewer memories than bytes");
-        Ok(Memory { store: self.id, index })
+        Ok(Memory {
+            store: self.id,
+            index,
+        })
     }
 
     /// Grows a memory and tells every instance that has it.
@@ -263,13 +293,21 @@ impl Global {
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         core.globals.push(Box::new(value.to_bits()));
         let cell = NonNull::from(&mut **core.globals.last_mut().expect("pushed"));
-        Self { store: core.id, cell, ty: value.ty(), mutable }
+        Self {
+            store: core.id,
+            cell,
+            ty: value.ty(),
+            mutable,
+        }
     }
 
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(self.store, id, "a global was used with another store than its own");
+        assert_eq!(
+            self.store, id,
+            "a global was used with another store than its own"
+        );
     }
 
     /// Its type.
@@ -293,7 +331,11 @@ impl Global {
     /// If that is another type than the global's.
     pub fn get_as<V: WasmTy>(&self, store: impl AsContext) -> Result<V> {
         if V::TYPE != self.ty {
-            return Err(Error::msg(format_args!("a global of type {} was read as {}", self.ty, V::TYPE)));
+            return Err(Error::msg(format_args!(
+                "a global of type {} was read as {}",
+                self.ty,
+                V::TYPE
+            )));
         }
         Ok(V::from_bits(self.get(store).to_bits()))
     }
@@ -309,7 +351,11 @@ impl Global {
             return Err(Error::msg("an immutable global cannot be set"));
         }
         if value.ty() != self.ty {
-            return Err(Error::msg(format_args!("a global of type {} was set to a {}", self.ty, value.ty())));
+            return Err(Error::msg(format_args!(
+                "a global of type {} was set to a {}",
+                self.ty,
+                value.ty()
+            )));
         }
         // SAFETY: owned by the store, which is borrowed exclusively.
         unsafe { self.cell.write(value.to_bits()) };

@@ -39,10 +39,21 @@ impl Module {
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self> {
         let binary = wat::parse_bytes(bytes.as_ref())?;
         let module = WasmModule::new(&binary)?;
-        let transfer_words = module.types.iter().map(|ty| abi::transfer_words(ty)).max().unwrap_or(0);
+        let transfer_words = module
+            .types
+            .iter()
+            .map(|ty| abi::transfer_words(ty))
+            .max()
+            .unwrap_or(0);
         let layout = layout(&module);
         let code = CompiledModule::new(module, layout, Arc::clone(&engine.inner.shared))?;
-        Ok(Self { inner: Arc::new(ModuleInner { engine: engine.clone(), code, transfer_words }) })
+        Ok(Self {
+            inner: Arc::new(ModuleInner {
+                engine: engine.clone(),
+                code,
+                transfer_words,
+            }),
+        })
     }
 
     /// Reads a module from a file.
@@ -79,7 +90,12 @@ impl Module {
 
     /// Module and field names of its imports.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.inner.code.module.imports.iter().map(|import| (import.module.as_str(), import.name.as_str()))
+        self.inner
+            .code
+            .module
+            .imports
+            .iter()
+            .map(|import| (import.module.as_str(), import.name.as_str()))
     }
 
     /// The compiled side, for tools.
@@ -91,7 +107,8 @@ impl Module {
 
 /// Globals and imports follow the instance's fixed part.
 fn layout(module: &WasmModule) -> VmLayout {
-    let offset = |bytes: usize| i32::try_from(bytes).expect("validation bounds globals and imports");
+    let offset =
+        |bytes: usize| i32::try_from(bytes).expect("validation bounds globals and imports");
     let mut end = size_of::<InstanceInner>().next_multiple_of(8);
     let globals = module
         .globals
@@ -99,10 +116,18 @@ fn layout(module: &WasmModule) -> VmLayout {
         .map(|global| {
             let at = offset(end);
             end += 8;
-            if global.init == GlobalInit::Imported { GlobalSlot::Imported(at) } else { GlobalSlot::Own(at) }
+            if global.init == GlobalInit::Imported {
+                GlobalSlot::Imported(at)
+            } else {
+                GlobalSlot::Own(at)
+            }
         })
         .collect();
     let imports = offset(end);
     end += module.imported_functions as usize * size_of::<ImportEntry>();
-    VmLayout { globals, imports, size: u32::try_from(end).expect("validation bounds globals and imports") }
+    VmLayout {
+        globals,
+        imports,
+        size: u32::try_from(end).expect("validation bounds globals and imports"),
+    }
 }

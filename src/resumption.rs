@@ -68,13 +68,17 @@ const BORROWED: usize = 1;
 impl Resumption {
     #[inline]
     fn owned(core: NonNull<StoreCore>) -> Self {
-        Self { tagged: core.cast() }
+        Self {
+            tagged: core.cast(),
+        }
     }
 
     pub(crate) fn borrowed(ticket: Arc<Ticket>) -> Self {
         let raw = Arc::into_raw(ticket).cast_mut().cast::<u8>();
         // SAFETY: an `Arc`'s pointer is not null, and tagging its lowest bit, which is clear, keeps it so.
-        Self { tagged: unsafe { NonNull::new_unchecked(raw.map_addr(|address| address | BORROWED)) } }
+        Self {
+            tagged: unsafe { NonNull::new_unchecked(raw.map_addr(|address| address | BORROWED)) },
+        }
     }
 
     /// The ticket of a borrowed call, or the store of an owned one. The token is used up.
@@ -85,7 +89,10 @@ impl Resumption {
         if tagged.addr().get() & BORROWED == 0 {
             return Ok(tagged.cast());
         }
-        let raw = tagged.as_ptr().map_addr(|address| address & !BORROWED).cast::<Ticket>();
+        let raw = tagged
+            .as_ptr()
+            .map_addr(|address| address & !BORROWED)
+            .cast::<Ticket>();
         // SAFETY: made by `borrowed`, taken once.
         Err(unsafe { Arc::from_raw(raw) })
     }
@@ -121,7 +128,11 @@ impl Resumption {
 
 impl Drop for Resumption {
     fn drop(&mut self) {
-        match (Self { tagged: self.tagged }).take() {
+        match (Self {
+            tagged: self.tagged,
+        })
+        .take()
+        {
             Ok(core) => {
                 if !answer(core, Answer::Dropped) {
                     // SAFETY: the token is the right to run it.
@@ -135,7 +146,11 @@ impl Drop for Resumption {
 
 impl fmt::Debug for Resumption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.tagged.addr().get() & BORROWED == 0 { "Resumption(owned)" } else { "Resumption(borrowed)" })
+        f.write_str(if self.tagged.addr().get() & BORROWED == 0 {
+            "Resumption(owned)"
+        } else {
+            "Resumption(borrowed)"
+        })
     }
 }
 
@@ -277,7 +292,9 @@ unsafe fn run_scheduled(task: NonNull<TaskHeader>) {
     let core = task.cast::<StoreCore>();
     // An awaiter's `on_completed` may panic; there is nobody on this thread to tell but the panic hook, which was told.
     // SAFETY: the queue gives the token's right back.
-    drop(catch_unwind(AssertUnwindSafe(|| unsafe { OwnedCall::run(core) })));
+    drop(catch_unwind(AssertUnwindSafe(|| unsafe {
+        OwnedCall::run(core)
+    })));
 }
 
 /// # Safety
@@ -285,7 +302,9 @@ unsafe fn run_scheduled(task: NonNull<TaskHeader>) {
 unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
     let core = task.cast::<StoreCore>();
     // SAFETY: the queue gives the token's right back.
-    drop(catch_unwind(AssertUnwindSafe(|| unsafe { OwnedCall::fail(core, NotCurrent::Cancelled) })));
+    drop(catch_unwind(AssertUnwindSafe(|| unsafe {
+        OwnedCall::fail(core, NotCurrent::Cancelled)
+    })));
 }
 
 /// Whether whoever holds the token may run the call.
@@ -312,7 +331,11 @@ impl OwnedCall {
     unsafe fn take_home(core: NonNull<StoreCore>) -> Right {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
-        if call.home.load(Ordering::Relaxed) == this_thread() { Right::Yes } else { call.move_home() }
+        if call.home.load(Ordering::Relaxed) == this_thread() {
+            Right::Yes
+        } else {
+            call.move_home()
+        }
     }
 
     #[cold]
@@ -328,7 +351,12 @@ impl OwnedCall {
                 before = self.home.load(Ordering::Acquire);
                 continue;
             }
-            match self.home.compare_exchange(before, this_thread(), Ordering::AcqRel, Ordering::Acquire) {
+            match self.home.compare_exchange(
+                before,
+                this_thread(),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Right::Yes,
                 Err(now) => before = now,
             }
@@ -432,7 +460,10 @@ impl OwnedCall {
             match vtable.kind {
                 LeafKind::Awaiter => {
                     call.state.store(PARKED_TOKEN, Ordering::Release);
-                    let before = (COMPLETING.replace(core.as_ptr()), ANSWER.replace(Answer::None));
+                    let before = (
+                        COMPLETING.replace(core.as_ptr()),
+                        ANSWER.replace(Answer::None),
+                    );
                     // SAFETY: an awaiter's leaf; the token is the only one.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
                         (vtable.on_completed)(leaf, Resumption::owned(core));
@@ -465,7 +496,11 @@ impl OwnedCall {
     }
 
     #[cold]
-    unsafe fn end_with_panic(core: NonNull<StoreCore>, leaf: NonNull<Header>, panic: crate::host::Panic) {
+    unsafe fn end_with_panic(
+        core: NonNull<StoreCore>,
+        leaf: NonNull<Header>,
+        panic: crate::host::Panic,
+    ) {
         // SAFETY: the caller has the right to run the call.
         let store = unsafe { &mut *core.as_ptr() };
         store.set_pending(Pending::Panic(panic), Default::default());
@@ -483,7 +518,11 @@ impl OwnedCall {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
         call.state.store(LEAVING, Ordering::SeqCst);
-        if call.claim.compare_exchange(OPEN, OFFERED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if call
+            .claim
+            .compare_exchange(OPEN, OFFERED, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             // SAFETY: the handle is gone, the right is here.
             unsafe { Self::cancel_orphan(core) };
             return;
@@ -505,10 +544,18 @@ impl OwnedCall {
         let store = unsafe { &mut *core.as_ptr() };
         store.activations.mode = Mode::Idle;
         store.call.leaf = ptr::null_mut();
-        store.call.context = if let Outcome::Returned(context) = outcome { context } else { ptr::null_mut() };
+        store.call.context = if let Outcome::Returned(context) = outcome {
+            context
+        } else {
+            ptr::null_mut()
+        };
         let call = &store.call;
         call.state.store(LEAVING, Ordering::SeqCst);
-        if call.claim.compare_exchange(OPEN, FINISHED, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        if call
+            .claim
+            .compare_exchange(OPEN, FINISHED, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
             // SAFETY: the handle is gone.
             unsafe { Self::free(core) };
             return;
@@ -542,7 +589,11 @@ impl OwnedCall {
     #[cold]
     unsafe fn token_of_cancelled(core: NonNull<StoreCore>) {
         // SAFETY: alive until the second of the two comes here.
-        if unsafe { Self::of(core) }.claim.swap(FINISHED, Ordering::AcqRel) == ORPHANED {
+        if unsafe { Self::of(core) }
+            .claim
+            .swap(FINISHED, Ordering::AcqRel)
+            == ORPHANED
+        {
             // SAFETY: the handle was here before.
             unsafe { Self::free(core) };
         }
@@ -591,7 +642,9 @@ impl<T, R> Unpin for Call<T, R> {}
 
 impl<T, R> fmt::Debug for Call<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("finished", &self.is_finished()).finish()
+        f.debug_struct("Call")
+            .field("finished", &self.is_finished())
+            .finish()
     }
 }
 
@@ -600,7 +653,10 @@ impl<T: Send + 'static, R: WasmResults> Call<T, R> {
         let inner = store.inner;
         mem::forget(store);
         let core: NonNull<StoreCore> = inner.cast();
-        let this = Self { store: Some(inner), result: PhantomData };
+        let this = Self {
+            store: Some(inner),
+            result: PhantomData,
+        };
         // SAFETY: owned.
         let owned = unsafe { &mut *core.as_ptr() };
         owned.begin_use(func.func().store);
@@ -641,7 +697,8 @@ impl<T, R> Call<T, R> {
     /// Whether the call has ended, with a result or an error.
     pub fn is_finished(&self) -> bool {
         // SAFETY: the handle keeps the store.
-        self.core().is_some_and(|core| unsafe { OwnedCall::of(core) }.settled_state() == DONE)
+        self.core()
+            .is_some_and(|core| unsafe { OwnedCall::of(core) }.settled_state() == DONE)
     }
 
     /// Runs `inspect` on the parked chain, if the call is parked and this thread may look at it.
@@ -652,7 +709,10 @@ impl<T, R> Call<T, R> {
         let here = this_thread();
         let state = call.settled_state();
         if state == PARKED_TOKEN
-            && call.home.compare_exchange(here, LOCKED, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            && call
+                .home
+                .compare_exchange(here, LOCKED, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
             || state != PARKED_TOKEN && state != PARKED_FUTURE
         {
             return None;
@@ -663,7 +723,9 @@ impl<T, R> Call<T, R> {
         let value = inspect(store, leaf);
         if state == PARKED_TOKEN {
             // SAFETY: the handle keeps the store.
-            unsafe { OwnedCall::of(core) }.home.store(here, Ordering::Release);
+            unsafe { OwnedCall::of(core) }
+                .home
+                .store(here, Ordering::Release);
         }
         Some(value)
     }
@@ -691,7 +753,9 @@ impl<T, R> Call<T, R> {
 
     /// The store, taken out of the handle.
     fn take_store(&mut self) -> Store<T> {
-        Store { inner: self.store.take().expect("given back once") }
+        Store {
+            inner: self.store.take().expect("given back once"),
+        }
     }
 }
 
@@ -729,7 +793,9 @@ impl<T: Send, R: WasmResults> Future for Call<T, R> {
     type Output = (Store<T>, Result<R>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let core = self.core().expect("a call is not polled after it has finished");
+        let core = self
+            .core()
+            .expect("a call is not polled after it has finished");
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
         call.waker.register(cx.waker());
@@ -797,13 +863,24 @@ impl<T, R> Drop for Call<T, R> {
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
         if call.settled_state() == PARKED_TOKEN
-            && call.home.compare_exchange(this_thread(), CANCELLED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            && call
+                .home
+                .compare_exchange(
+                    this_thread(),
+                    CANCELLED,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
         {
             // SAFETY: parked at a token that can do nothing any more.
             unsafe { OwnedCall::cancel_here(core) };
             return;
         }
-        match call.claim.compare_exchange(OPEN, ORPHANED, Ordering::AcqRel, Ordering::Acquire) {
+        match call
+            .claim
+            .compare_exchange(OPEN, ORPHANED, Ordering::AcqRel, Ordering::Acquire)
+        {
             // whoever runs it, or has its token, cancels it
             Ok(_) => (),
             Err(_) => {
@@ -823,7 +900,10 @@ impl OwnedCall {
     #[cold]
     unsafe fn cancel_here(core: NonNull<StoreCore>) {
         // Dropping the awaiter may drop the token, here and now; then it answers us instead of freeing the store.
-        let before = (COMPLETING.replace(core.as_ptr()), ANSWER.replace(Answer::None));
+        let before = (
+            COMPLETING.replace(core.as_ptr()),
+            ANSWER.replace(Answer::None),
+        );
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
         let released = NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut()))
@@ -831,7 +911,12 @@ impl OwnedCall {
         let token_gone = ANSWER.replace(before.1) != Answer::None;
         COMPLETING.set(before.0);
         // SAFETY: alive until the second of the two comes here.
-        if token_gone || unsafe { Self::of(core) }.claim.swap(ORPHANED, Ordering::AcqRel) == FINISHED {
+        if token_gone
+            || unsafe { Self::of(core) }
+                .claim
+                .swap(ORPHANED, Ordering::AcqRel)
+                == FINISHED
+        {
             // SAFETY: the token is gone.
             unsafe { Self::free(core) };
         }

@@ -83,7 +83,8 @@ impl<T> Store<T> {
             pending: None,
             activations: Activations::default(),
             stress_countdown: config.stress_suspend.map_or(0, std::num::NonZeroU32::get),
-            watched: engine.inner.shared.observer.is_watching() || config.stress_normalize.is_some(),
+            watched: engine.inner.shared.observer.is_watching()
+                || config.stress_normalize.is_some(),
             max_wasm_stack: config.max_wasm_stack,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
@@ -92,7 +93,9 @@ impl<T> Store<T> {
             },
         };
         let inner = Box::new(StoreInner { core, data });
-        Self { inner: NonNull::from(Box::leak(inner)) }
+        Self {
+            inner: NonNull::from(Box::leak(inner)),
+        }
     }
 
     /// The embedder's data.
@@ -149,7 +152,9 @@ impl<T> Drop for Store<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Store<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("data", self.data()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("data", self.data())
+            .finish_non_exhaustive()
     }
 }
 
@@ -171,7 +176,13 @@ impl StoreCore {
         for &instance in &self.instances {
             self.reset_checkpoint(instance);
         }
-        self.engine.set_deadline(self.id, ticks, self.instances.iter().map(|instance| instance.cast::<VmContext>()));
+        self.engine.set_deadline(
+            self.id,
+            ticks,
+            self.instances
+                .iter()
+                .map(|instance| instance.cast::<VmContext>()),
+        );
     }
 
     /// The checkpoint word of an instance as it is without a deadline reached.
@@ -212,7 +223,8 @@ impl StoreCore {
 
     /// Records why guest code is about to leave; the first reason counts.
     pub(crate) fn set_pending(&mut self, pending: Pending, backtrace: WasmBacktrace) {
-        self.pending.get_or_insert_with(|| Box::new((pending, backtrace)));
+        self.pending
+            .get_or_insert_with(|| Box::new((pending, backtrace)));
     }
 
     /// Where guest code stands: from the frame register `frame`, whose code contains `pc`, outwards. `offset` is that of the
@@ -237,7 +249,10 @@ impl StoreCore {
 
     /// The error that made guest code leave.
     pub(crate) fn take_error(&mut self) -> Result<Error, Box<dyn std::any::Any + Send>> {
-        let (pending, backtrace) = *self.pending.take().expect("guest code leaves with a reason");
+        let (pending, backtrace) = *self
+            .pending
+            .take()
+            .expect("guest code leaves with a reason");
         match pending {
             Pending::Error(error) => Ok(error.with_backtrace(backtrace)),
             Pending::Panic(panic) => Err(panic),
@@ -325,7 +340,9 @@ pub struct Caller<'a, T: 'static> {
 
 impl<T: fmt::Debug> fmt::Debug for Caller<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("data", self.data()).finish_non_exhaustive()
+        f.debug_struct("Caller")
+            .field("data", self.data())
+            .finish_non_exhaustive()
     }
 }
 
@@ -359,7 +376,10 @@ impl<T> Caller<'_, T> {
 
     /// The instance that called.
     pub fn instance(&self) -> crate::Instance {
-        crate::Instance { store: self.core().id, inner: self.instance }
+        crate::Instance {
+            store: self.core().id,
+            inner: self.instance,
+        }
     }
 }
 

@@ -54,12 +54,15 @@ pub const fn class_for_payload(bytes: usize) -> Option<u8> {
 pub struct FreeLists {
     /// One per size class; linked through [`Header::next`].
     pub heads: [*mut Header; SIZE_CLASSES.len()],
+    /// The host leaf that was given back last, its header as it was: the next leaf of that type needs no filling in.
+    pub spare_leaf: *mut Header,
 }
 
 impl Default for FreeLists {
     fn default() -> Self {
         Self {
             heads: [ptr::null_mut(); SIZE_CLASSES.len()],
+            spare_leaf: ptr::null_mut(),
         }
     }
 }
@@ -107,9 +110,35 @@ impl FreeLists {
         }
     }
 
+    /// The leaf that was given back last, if it was of this type: its header is as it was, but for `next`.
+    #[inline]
+    pub fn take_leaf(&mut self, leaf_type: *const ()) -> Option<NonNull<Header>> {
+        let leaf = NonNull::new(self.spare_leaf)?;
+        // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so is the spare leaf.
+        if unsafe { leaf.as_ref() }.site != leaf_type {
+            return None;
+        }
+        self.spare_leaf = ptr::null_mut();
+        Some(leaf)
+    }
+
+    /// Gives a host leaf back.
+    ///
+    /// # Safety
+    /// As for [`give`](Self::give).
+    #[inline]
+    pub unsafe fn give_leaf(&mut self, leaf: NonNull<Header>) {
+        if self.spare_leaf.is_null() {
+            self.spare_leaf = leaf.as_ptr();
+        } else {
+            // SAFETY: the caller's.
+            unsafe { self.give(leaf) };
+        }
+    }
+
     /// Blocks that wait for reuse.
     pub fn recycled(&self) -> usize {
-        let mut count = 0;
+        let mut count = usize::from(!self.spare_leaf.is_null());
         for &head in &self.heads {
             let mut block = head;
             while let Some(free) = NonNull::new(block) {
@@ -124,6 +153,10 @@ impl FreeLists {
 
 impl Drop for FreeLists {
     fn drop(&mut self) {
+        if let Some(leaf) = NonNull::new(std::mem::replace(&mut self.spare_leaf, ptr::null_mut())) {
+            // SAFETY: unused; a leaf's flags hold its size class.
+            unsafe { self.give(leaf) };
+        }
         for (class, head) in (0u8..).zip(&mut self.heads) {
             while let Some(block) = NonNull::new(*head) {
                 // SAFETY: **Invariant (a free list holds blocks of its class, unused).**

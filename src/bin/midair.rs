@@ -28,16 +28,22 @@ use std::{
 const OFFERED: usize = 8;
 
 fn main() -> ExitCode {
-    let done = args::parse(std::env::args_os()).map_err(Ending::Refused).and_then(|command| match command {
-        Command::Listing(listing) => show(&listing),
-        Command::Run(run) => call(&run),
-    });
+    let done = args::parse(std::env::args_os())
+        .map_err(Ending::Refused)
+        .and_then(|command| match command {
+            Command::Listing(listing) => show(&listing),
+            Command::Run(run) => call(&run),
+        });
     let (text, code) = match done {
         Ok(text) => return print(&text),
         Err(Ending::Refused(refused @ Refused::Asked(_))) => return print(&format!("{refused}\n")),
         Err(Ending::Refused(refused)) => (refused.to_string(), refused.exit_code()),
         Err(Ending::Failed(error)) => {
-            let code = if error.is::<Trap>() { EXIT_TRAP } else { EXIT_USAGE };
+            let code = if error.is::<Trap>() {
+                EXIT_TRAP
+            } else {
+                EXIT_USAGE
+            };
             let mut text = format!("midair: {}", one_line(&error.to_string()));
             if let Some(backtrace) = error.backtrace() {
                 let _ = write!(text, "\n{backtrace}");
@@ -88,7 +94,8 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn load(engine: &Engine, file: &Path) -> Result<Module, Ending> {
-    let bytes = std::fs::read(file).map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
+    let bytes = std::fs::read(file)
+        .map_err(|error| wrong(format!("cannot read `{}`: {error}", file.display())))?;
     // as text this would be a module without contents; it is a mistake far more often
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(wrong(format!("`{}` is empty", file.display())));
@@ -102,13 +109,26 @@ fn call(run: &Run) -> Result<String, Ending> {
     let module = load(&engine, &run.file)?;
     let started = module.code().module.start.is_some();
     let name = run.invoke.as_deref().unwrap_or("_start");
-    let exported = module.exports().find(|(export, _)| *export == name).map(|(_, ty)| ty.cloned());
+    let exported = module
+        .exports()
+        .find(|(export, _)| *export == name)
+        .map(|(_, ty)| ty.cloned());
     let ty = match (exported, &run.invoke) {
         (Some(Some(ty)), _) => Some(ty),
         (Some(None), Some(_)) => return Err(wrong(format!("`{name}` is not a function"))),
-        (None, Some(_)) => return Err(wrong(format!("no function is exported as `{name}`; {}", offer(&module)))),
+        (None, Some(_)) => {
+            return Err(wrong(format!(
+                "no function is exported as `{name}`; {}",
+                offer(&module)
+            )));
+        }
         (_, None) if started => None,
-        (_, None) => return Err(wrong(format!("nothing to start, name an export with --invoke: {}", offer(&module)))),
+        (_, None) => {
+            return Err(wrong(format!(
+                "nothing to start, name an export with --invoke: {}",
+                offer(&module)
+            )));
+        }
     };
     let arguments = match &ty {
         Some(ty) => args::parse_arguments(name, &ty.params, &run.args).map_err(Ending::Refused)?,
@@ -148,8 +168,10 @@ fn printed(value: Val) -> Argument {
 /// The exported functions.
 fn offer(module: &Module) -> String {
     let signature = |(name, ty): (&str, &FuncType)| format!("`{name}` {ty}");
-    let functions: Vec<_> =
-        module.exports().filter_map(|(name, ty)| ty.map(|ty| signature((name, ty)))).collect();
+    let functions: Vec<_> = module
+        .exports()
+        .filter_map(|(name, ty)| ty.map(|ty| signature((name, ty))))
+        .collect();
     list(functions, "it exports no function", "it exports ")
 }
 
@@ -159,7 +181,11 @@ fn list(mut names: Vec<String>, none: &str, some: &str) -> String {
     }
     let more = names.len().saturating_sub(OFFERED);
     names.truncate(OFFERED);
-    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let and = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     format!("{some}{}{and}", names.join(", "))
 }
 
@@ -173,13 +199,20 @@ fn show(listing: &Listing) -> Result<String, Ending> {
     if listing.nth_loop.is_some() && listing.tier != Tier::Osr {
         return Err(wrong("`--loop` goes with `--tier osr`"));
     }
-    let tier0 = || code.tier0(func).map_err(|error| wrong(format!("`{name}`: {error}")));
+    let tier0 = || {
+        code.tier0(func)
+            .map_err(|error| wrong(format!("`{name}`: {error}")))
+    };
     let kept = |reason| wrong(format!("`{name}` is not optimized: {reason:?}"));
     let versions: Vec<Arc<PublishedCode>> = match listing.tier {
         Tier::Zero => vec![tier0()?],
         Tier::One => vec![code.tier1(func).map_err(kept)?],
         Tier::Osr => {
-            let mut loops: Vec<_> = tier0()?.patchpoints.iter().map(|patchpoint| patchpoint.offset).collect();
+            let mut loops: Vec<_> = tier0()?
+                .patchpoints
+                .iter()
+                .map(|patchpoint| patchpoint.offset)
+                .collect();
             loops.sort();
             let count = loops.len();
             if let Some(n) = listing.nth_loop {
@@ -193,10 +226,17 @@ fn show(listing: &Listing) -> Result<String, Ending> {
                 };
                 return Err(wrong(format!("`{name}` has {has}")));
             }
-            loops.into_iter().map(|at| code.osr(func, at)).collect::<Result<_, _>>().map_err(kept)?
+            loops
+                .into_iter()
+                .map(|at| code.osr(func, at))
+                .collect::<Result<_, _>>()
+                .map_err(kept)?
         }
     };
-    let texts: Vec<_> = versions.iter().map(|version| format!("{}{}", code.listing(version), Sites(version))).collect();
+    let texts: Vec<_> = versions
+        .iter()
+        .map(|version| format!("{}{}", code.listing(version), Sites(version)))
+        .collect();
     Ok(texts.join("\n"))
 }
 
@@ -211,14 +251,24 @@ fn find(code: &CompiledModule, name: &str) -> Result<FuncIndex, Ending> {
     let plain = name.strip_prefix('$').unwrap_or(name);
     let functions = || (0..).map(FuncIndex).take(count);
     let named = || functions().find(|&func| module.name(func) == plain);
-    let index = || name.parse().ok().filter(|&n: &u32| (n as usize) < count).map(FuncIndex);
+    let index = || {
+        name.parse()
+            .ok()
+            .filter(|&n: &u32| (n as usize) < count)
+            .map(FuncIndex)
+    };
     let Some(func) = export.or_else(named).or_else(index) else {
         let own = functions().filter(|&func| !module.is_imported(func));
         let names = own.map(|func| format!("`{}`", module.name(func))).collect();
-        return Err(wrong(format!("there is no function `{name}`; {}", list(names, "there is none at all", "there are "))));
+        return Err(wrong(format!(
+            "there is no function `{name}`; {}",
+            list(names, "there is none at all", "there are ")
+        )));
     };
     if module.is_imported(func) {
-        return Err(wrong(format!("`{name}` is imported, its code is elsewhere")));
+        return Err(wrong(format!(
+            "`{name}` is imported, its code is elsewhere"
+        )));
     }
     Ok(func)
 }

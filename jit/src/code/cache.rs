@@ -54,10 +54,16 @@ impl CodeCache {
     ///
     /// # Errors
     /// [`CompileError::Resource`] when the system refuses memory.
-    pub fn publish(&self, bytes: &mut [u8], fill: impl FnOnce(CodeAddr, &mut [u8])) -> Result<CodeAddr, CompileError> {
+    pub fn publish(
+        &self,
+        bytes: &mut [u8],
+        fill: impl FnOnce(CodeAddr, &mut [u8]),
+    ) -> Result<CodeAddr, CompileError> {
         let mut chunks = self.chunks.lock();
         if chunks.last().is_none_or(|chunk| chunk.room() < bytes.len()) {
-            let size = chunks.last().map_or(FIRST_CHUNK, |chunk| (chunk.size * 2).min(MAX_CHUNK));
+            let size = chunks
+                .last()
+                .map_or(FIRST_CHUNK, |chunk| (chunk.size * 2).min(MAX_CHUNK));
             let size = size.max(bytes.len().next_multiple_of(PAGE));
             let chunk = Chunk::new(size).map_err(|error| CompileError::Resource {
                 what: format!("{size} bytes of code memory: {error}"),
@@ -111,7 +117,11 @@ impl Chunk {
         let length = libc::off_t::try_from(size).expect("a chunk is smaller than 2^63 bytes");
         // SAFETY: a file of our own.
         let sized = unsafe { libc::ftruncate(file, length) };
-        let chunk = if sized == 0 { Self::map_both(file, size) } else { Err(io::Error::last_os_error()) };
+        let chunk = if sized == 0 {
+            Self::map_both(file, size)
+        } else {
+            Err(io::Error::last_os_error())
+        };
         // SAFETY: ours; the mappings keep the memory.
         unsafe { libc::close(file) };
         chunk
@@ -120,7 +130,12 @@ impl Chunk {
     fn map_both(file: libc::c_int, size: usize) -> io::Result<Self> {
         let write = map(file, size, libc::PROT_READ | libc::PROT_WRITE)?;
         match map(file, size, libc::PROT_READ | libc::PROT_EXEC) {
-            Ok(execute) => Ok(Self { write, execute, size, used: 0 }),
+            Ok(execute) => Ok(Self {
+                write,
+                execute,
+                size,
+                used: 0,
+            }),
             Err(error) => {
                 unmap(write, size);
                 Err(error)
@@ -142,7 +157,16 @@ impl Drop for Chunk {
 
 fn map(file: libc::c_int, size: usize, protection: libc::c_int) -> io::Result<NonNull<u8>> {
     // SAFETY: a fresh mapping wherever the system likes; nothing existing is touched.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, file, 0) };
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            protection,
+            libc::MAP_SHARED,
+            file,
+            0,
+        )
+    };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
@@ -161,7 +185,10 @@ mod tests {
     /// Ranges of this process that are writable and executable.
     fn writable_and_executable() -> Vec<String> {
         let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux has it");
-        maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|p| p.contains("wx"))).map(str::to_owned).collect()
+        maps.lines()
+            .filter(|line| line.split(' ').nth(1).is_some_and(|p| p.contains("wx")))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
@@ -203,6 +230,10 @@ mod tests {
         let mut status = 0;
         // SAFETY: our own child.
         unsafe { libc::waitpid(child, &raw mut status, 0) };
-        assert_eq!(libc::WEXITSTATUS(status), 7, "a writable and executable page went unnoticed");
+        assert_eq!(
+            libc::WEXITSTATUS(status),
+            7,
+            "a writable and executable page went unnoticed"
+        );
     }
 }

@@ -14,7 +14,10 @@
 
 use gimli::{
     Encoding, Format, LittleEndian, Register, SectionId, X86_64,
-    write::{Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec, FrameDescriptionEntry, FrameTable, Writer as _},
+    write::{
+        Address, CallFrameInstruction, CommonInformationEntry, EhFrame, EndianVec,
+        FrameDescriptionEntry, FrameTable, Writer as _,
+    },
 };
 use iced_x86::{Code, Decoder, DecoderOptions, Register as X86Register};
 
@@ -24,7 +27,11 @@ use iced_x86::{Code, Decoder, DecoderOptions, Register as X86Register};
 /// Never for code shorter than 4 GiB.
 pub fn eh_frame(address: usize, code: &[u8]) -> Vec<u8> {
     let mut table = FrameTable::default();
-    let encoding = Encoding { format: Format::Dwarf32, version: 1, address_size: 8 };
+    let encoding = Encoding {
+        format: Format::Dwarf32,
+        version: 1,
+        address_size: 8,
+    };
     let mut common = CommonInformationEntry::new(encoding, 1, -8, X86_64::RA);
     common.add_instruction(CallFrameInstruction::Cfa(X86_64::RSP, 8));
     common.add_instruction(CallFrameInstruction::Offset(X86_64::RA, -8));
@@ -49,8 +56,13 @@ pub fn eh_frame(address: usize, code: &[u8]) -> Vec<u8> {
     }
     table.add_fde(common, entry);
     let mut section = EhFrame::from(EndianVec::new(LittleEndian));
-    table.write_eh_frame(&mut section).expect("writing to memory");
-    debug_assert_eq!(<EhFrame<EndianVec<LittleEndian>> as gimli::write::Section<_>>::id(&section), SectionId::EhFrame);
+    table
+        .write_eh_frame(&mut section)
+        .expect("writing to memory");
+    debug_assert_eq!(
+        <EhFrame<EndianVec<LittleEndian>> as gimli::write::Section<_>>::id(&section),
+        SectionId::EhFrame
+    );
     section.0.write_u32(0).expect("writing to memory");
     section.0.into_vec()
 }

@@ -16,7 +16,9 @@ pub struct PcTable {
 impl PcTable {
     /// Adds code.
     pub fn insert(&self, code: &Arc<PublishedCode>) {
-        self.codes.write().insert(code.address.0, Arc::downgrade(code));
+        self.codes
+            .write()
+            .insert(code.address.0, Arc::downgrade(code));
     }
 
     /// Removes code that is about to be freed.
@@ -28,6 +30,7 @@ impl PcTable {
     pub fn lookup(&self, pc: usize) -> Option<Arc<PublishedCode>> {
         let codes = self.codes.read();
         let (_, code) = codes.range(..=pc).next_back()?;
-        code.upgrade().filter(|code| pc <= code.address.0 + code.len)
+        code.upgrade()
+            .filter(|code| pc <= code.address.0 + code.len)
     }
 }

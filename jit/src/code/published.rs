@@ -100,11 +100,20 @@ impl PublishedCode {
             let mut sites: Box<[Site]> = std::mem::take(&mut draft.sites)
                 .into_iter()
                 .map(|site| Site {
-                    refill: if kind == CodeKind::Tier0 { site.door.0 as usize } else { 0 },
-                    direct_door: if kind == CodeKind::Tier0 { 0 } else { site.door.0 as usize },
+                    refill: if kind == CodeKind::Tier0 {
+                        site.door.0 as usize
+                    } else {
+                        0
+                    },
+                    direct_door: if kind == CodeKind::Tier0 {
+                        0
+                    } else {
+                        site.door.0 as usize
+                    },
                     tier0_door: site.tier0_door.map_or(0, |door| door.0 as usize),
                     return_address: site.return_offset.0 as usize,
-                    image_words: u32::try_from(site.image.len()).expect("fewer slots than bytes of Wasm"),
+                    image_words: u32::try_from(site.image.len())
+                        .expect("fewer slots than bytes of Wasm"),
                     layout: site.layout,
                     results: site.results,
                     map: site.map.into(),
@@ -124,7 +133,9 @@ impl PublishedCode {
                         RelocTarget::Site(n) => (&raw const sites[n as usize]).addr(),
                         RelocTarget::Patchpoint(n) => (&raw const patchpoints[n as usize]).addr(),
                         RelocTarget::Tier0ResumeEntry => {
-                            tier0_resume_entry.expect("OSR code is made for a tier-0 function").0
+                            tier0_resume_entry
+                                .expect("OSR code is made for a tier-0 function")
+                                .0
                         }
                     };
                     let at = reloc.at.0 as usize;
@@ -136,7 +147,12 @@ impl PublishedCode {
                 CodeAddr(0)
             });
             for site in &mut sites {
-                for door in [&mut site.refill, &mut site.direct_door, &mut site.tier0_door, &mut site.return_address] {
+                for door in [
+                    &mut site.refill,
+                    &mut site.direct_door,
+                    &mut site.tier0_door,
+                    &mut site.return_address,
+                ] {
                     if *door != 0 {
                         *door += address.0;
                     }
@@ -154,7 +170,12 @@ impl PublishedCode {
                 sites,
                 patchpoints,
                 notes: draft.notes.into(),
-                names: Names { labels: draft.labels, comments: draft.comments, slots: draft.slots, relocs },
+                names: Names {
+                    labels: draft.labels,
+                    comments: draft.comments,
+                    slots: draft.slots,
+                    relocs,
+                },
                 eh_frame: OnceLock::new(),
             }
         });
@@ -174,18 +195,24 @@ impl PublishedCode {
 
     /// Its frame table in the `.eh_frame` format, made when first asked for.
     pub fn eh_frame(&self) -> &[u8] {
-        self.eh_frame.get_or_init(|| super::cfi::eh_frame(self.address.0, self.bytes()))
+        self.eh_frame
+            .get_or_init(|| super::cfi::eh_frame(self.address.0, self.bytes()))
     }
 
     /// The Wasm operator that a return address belongs to.
     pub fn wasm_offset(&self, pc: usize) -> Option<WasmOffset> {
         let offset = CodeOffset(u32::try_from(pc.checked_sub(self.address.0)?).ok()?);
-        let at = self.notes.binary_search_by_key(&offset, |&(at, _)| at).ok()?;
+        let at = self
+            .notes
+            .binary_search_by_key(&offset, |&(at, _)| at)
+            .ok()?;
         Some(self.notes[at].1)
     }
 
     /// The suspension point at a Wasm offset.
     pub fn site_at(&self, layout: &CanonicalLayout) -> Option<&Site> {
-        self.sites.iter().find(|site| site.layout.offset == layout.offset && site.layout.kind == layout.kind)
+        self.sites
+            .iter()
+            .find(|site| site.layout.offset == layout.offset && site.layout.kind == layout.kind)
     }
 }

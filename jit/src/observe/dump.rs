@@ -28,7 +28,12 @@ impl Dump {
             "ir" => self.ir = true,
             "regalloc" => self.regalloc = true,
             "listing" => self.listing = true,
-            _ => return Err(format!("`{stage}` is not one of {}", Self::STAGES.join(", "))),
+            _ => {
+                return Err(format!(
+                    "`{stage}` is not one of {}",
+                    Self::STAGES.join(", ")
+                ));
+            }
         }
         Ok(())
     }
@@ -46,5 +51,7 @@ pub fn title(kind: CodeKind, name: &str) -> String {
 /// Prints a stage in one piece, so that those of several threads do not mix. A closed standard error is not our business.
 pub fn print(text: &str) {
     use std::io::Write as _;
-    let _ = std::io::stderr().lock().write_all(format!("{}\n", text.trim_end()).as_bytes());
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("{}\n", text.trim_end()).as_bytes());
 }

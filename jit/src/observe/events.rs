@@ -103,15 +103,25 @@ impl fmt::Display for Event {
         };
         match self {
             Self::Hit { func, offset } => write!(f, "hit {func}{offset}"),
-            Self::Trigger { func, offset: Some(offset) } => write!(f, "trigger {func}{offset}"),
+            Self::Trigger {
+                func,
+                offset: Some(offset),
+            } => write!(f, "trigger {func}{offset}"),
             Self::Trigger { func, offset: None } => write!(f, "trigger {func}"),
             Self::Publish { func, kind, .. } => write!(f, "publish {func} {}", code(kind)),
             Self::Transition { func, offset } => write!(f, "transition {func}{offset}"),
-            Self::Suspend { func, offset, kind, live } => {
+            Self::Suspend {
+                func,
+                offset,
+                kind,
+                live,
+            } => {
                 write!(f, "suspend {func}{offset} in {}, {live} live", code(kind))
             }
             Self::Resume { func, offset } => write!(f, "resume {func}{offset}"),
-            Self::Jump { func, offset, kind } => write!(f, "jump {func}{offset} into {}", code(kind)),
+            Self::Jump { func, offset, kind } => {
+                write!(f, "jump {func}{offset} into {}", code(kind))
+            }
             Self::Normalize { func, offset } => write!(f, "normalize {func}{offset}"),
             Self::TierUp { func, offset } => write!(f, "tier-up {func}{offset}"),
             Self::NotOptimized { func, reason } => write!(f, "not optimized {func}: {reason:?}"),
@@ -129,14 +139,18 @@ pub struct Observer {
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observer").field("watching", &self.is_watching()).finish()
+        f.debug_struct("Observer")
+            .field("watching", &self.is_watching())
+            .finish()
     }
 }
 
 impl Observer {
     /// Tells `sink` of every event, on the thread where it happens.
     pub fn new(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self { sink: Some(Box::new(sink)) }
+        Self {
+            sink: Some(Box::new(sink)),
+        }
     }
 
     /// Whether anybody is told.

@@ -28,8 +28,8 @@ use crate::{
     wasm::types::{CodeOffset, FrameOffset},
 };
 use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Formatter, Instruction, InstructionInfoFactory, IntelFormatter, Mnemonic, OpAccess,
-    OpKind, Register, SymbolResolver, SymbolResult,
+    Decoder, DecoderOptions, FlowControl, Formatter, Instruction, InstructionInfoFactory,
+    IntelFormatter, Mnemonic, OpAccess, OpKind, Register, SymbolResolver, SymbolResult,
 };
 use midair_continuation::{header::HEADER_SIZE, recycle::SIZE_CLASSES};
 use std::{
@@ -59,7 +59,12 @@ impl<'a> Listing<'a> {
     /// Of code that is not published.
     pub fn draft(draft: &'a CodeDraft, name: &str) -> Self {
         Self {
-            title: format!("{}: frame {}, code {}", title(draft.kind, name), draft.frame_size, draft.bytes.len()),
+            title: format!(
+                "{}: frame {}, code {}",
+                title(draft.kind, name),
+                draft.frame_size,
+                draft.bytes.len()
+            ),
             bytes: &draft.bytes,
             frame_size: draft.frame_size,
             labels: &draft.labels,
@@ -73,7 +78,12 @@ impl<'a> Listing<'a> {
     /// Of published code.
     pub fn published(code: &'a PublishedCode) -> Self {
         Self {
-            title: format!("{}: frame {}, code {}", title(code.kind, &code.name), code.frame_size, code.len),
+            title: format!(
+                "{}: frame {}, code {}",
+                title(code.kind, &code.name),
+                code.frame_size,
+                code.len
+            ),
             bytes: code.bytes(),
             frame_size: code.frame_size,
             labels: &code.names.labels,
@@ -118,36 +128,70 @@ impl<'a> Listing<'a> {
     fn code_end(&self) -> usize {
         let data = |name: &str| {
             name == "constants"
-                || name.strip_prefix("table").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
+                || name
+                    .strip_prefix("table")
+                    .is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()))
         };
-        let first = self.labels.iter().filter(|(_, name)| data(name)).map(|(at, _)| at.0 as usize).min();
+        let first = self
+            .labels
+            .iter()
+            .filter(|(_, name)| data(name))
+            .map(|(at, _)| at.0 as usize)
+            .min();
         let end = first.unwrap_or(self.bytes.len());
         // what aligns the data
-        let padding = if first.is_some() { self.bytes[..end].iter().rev().take_while(|&&byte| byte == 0xcc).count() } else { 0 };
+        let padding = if first.is_some() {
+            self.bytes[..end]
+                .iter()
+                .rev()
+                .take_while(|&&byte| byte == 0xcc)
+                .count()
+        } else {
+            0
+        };
         end - padding.min(7)
     }
 
     fn instructions(&self) -> Vec<Instruction> {
-        Decoder::with_ip(64, &self.bytes[..self.code_end()], 0, DecoderOptions::NONE).iter().collect()
+        Decoder::with_ip(64, &self.bytes[..self.code_end()], 0, DecoderOptions::NONE)
+            .iter()
+            .collect()
     }
 
     /// Names of all places that are jumped to or that have one.
     fn places(&self, instructions: &[Instruction]) -> BTreeMap<u64, Vec<String>> {
         let mut places: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (at, name) in self.labels {
-            places.entry(u64::from(at.0)).or_default().push(name.clone());
+            places
+                .entry(u64::from(at.0))
+                .or_default()
+                .push(name.clone());
         }
-        let at: HashMap<u64, usize> = instructions.iter().enumerate().map(|(i, inst)| (inst.ip(), i)).collect();
+        let at: HashMap<u64, usize> = instructions
+            .iter()
+            .enumerate()
+            .map(|(i, inst)| (inst.ip(), i))
+            .collect();
         let end = self.bytes.len() as u64;
-        let targets = instructions.iter().filter_map(local_target).chain(self.table_targets(end));
-        let unnamed: std::collections::BTreeSet<u64> =
-            targets.filter(|target| *target <= end && !places.contains_key(target)).collect();
+        let targets = instructions
+            .iter()
+            .filter_map(local_target)
+            .chain(self.table_targets(end));
+        let unnamed: std::collections::BTreeSet<u64> = targets
+            .filter(|target| *target <= end && !places.contains_key(target))
+            .collect();
         let (mut labels, mut constants) = (0, 0);
         for target in unnamed {
-            let trap = at.get(&target).and_then(|&i| trap_site(&instructions[i..], &places));
+            let trap = at
+                .get(&target)
+                .and_then(|&i| trap_site(&instructions[i..], &places));
             let name = trap.unwrap_or_else(|| {
                 let data = target >= self.code_end() as u64;
-                let (prefix, number) = if data { ("constant", &mut constants) } else { ("L", &mut labels) };
+                let (prefix, number) = if data {
+                    ("constant", &mut constants)
+                } else {
+                    ("L", &mut labels)
+                };
                 *number += 1;
                 format!("{prefix}{}", *number - 1)
             });
@@ -158,13 +202,21 @@ impl<'a> Listing<'a> {
 
     /// Where the entries of jump tables lead.
     fn table_targets(&self, end: u64) -> Vec<u64> {
-        self.tables().into_iter().flat_map(|(_, targets)| targets).filter(|&target| target <= end).collect()
+        self.tables()
+            .into_iter()
+            .flat_map(|(_, targets)| targets)
+            .filter(|&target| target <= end)
+            .collect()
     }
 
     /// Jump tables: each a name and where its entries lead.
     fn tables(&self) -> Vec<(usize, Vec<u64>)> {
-        let starts: Vec<usize> =
-            self.labels.iter().filter(|(_, name)| name.starts_with("table")).map(|(at, _)| at.0 as usize).collect();
+        let starts: Vec<usize> = self
+            .labels
+            .iter()
+            .filter(|(_, name)| name.starts_with("table"))
+            .map(|(at, _)| at.0 as usize)
+            .collect();
         let end_of = |i: usize| starts.get(i + 1).copied().unwrap_or(self.bytes.len());
         (0..starts.len())
             .map(|i| {
@@ -183,7 +235,8 @@ impl<'a> Listing<'a> {
         // making room: the slot that happens to be the last one is not meant
         let room = matches!(instruction.op0_register(), Register::RSP | Register::R11);
         if instruction.mnemonic() == Mnemonic::Lea && room {
-            return (i64::from(displacement) == -i64::from(self.frame_size)).then(|| "frame_end".to_owned());
+            return (i64::from(displacement) == -i64::from(self.frame_size))
+                .then(|| "frame_end".to_owned());
         }
         if let Some(name) = self.slots.get(&displacement) {
             return Some((*name).to_owned());
@@ -218,7 +271,15 @@ impl<'a> Listing<'a> {
             return Some((*name).to_owned());
         }
         if let Some(n) = word(offsets::RESULTS, 4) {
-            return Some(["results.int0", "results.int1", "results.float0", "results.float1"][usize::try_from(n).ok()?].into());
+            return Some(
+                [
+                    "results.int0",
+                    "results.int1",
+                    "results.float0",
+                    "results.float1",
+                ][usize::try_from(n).ok()?]
+                .into(),
+            );
         }
         if let Some(class) = word(offsets::FREE_LISTS, classes) {
             return Some(format!("free_list{class}"));
@@ -229,7 +290,10 @@ impl<'a> Listing<'a> {
         );
         if let Some(n) = global {
             let imported = matches!(layout.globals[n], GlobalSlot::Imported(_));
-            return Some(format!("global{n}{}", if imported { ".address" } else { "" }));
+            return Some(format!(
+                "global{n}{}",
+                if imported { ".address" } else { "" }
+            ));
         }
         let import_size = layout.import(1) - layout.import(0);
         let distance = displacement - layout.imports;
@@ -245,17 +309,25 @@ impl<'a> Listing<'a> {
     }
 
     fn reloc_in(&self, instruction: &Instruction) -> Option<String> {
-        let inside = |reloc: &&Reloc| (instruction.ip()..instruction.next_ip()).contains(&u64::from(reloc.at.0));
-        self.relocs.iter().find(inside).map(|reloc| match reloc.target {
-            RelocTarget::Site(n) => format!("site{n}"),
-            RelocTarget::Patchpoint(n) => format!("patchpoint{n}"),
-            RelocTarget::Tier0ResumeEntry => "tier0::resume".to_owned(),
-        })
+        let inside = |reloc: &&Reloc| {
+            (instruction.ip()..instruction.next_ip()).contains(&u64::from(reloc.at.0))
+        };
+        self.relocs
+            .iter()
+            .find(inside)
+            .map(|reloc| match reloc.target {
+                RelocTarget::Site(n) => format!("site{n}"),
+                RelocTarget::Patchpoint(n) => format!("patchpoint{n}"),
+                RelocTarget::Tier0ResumeEntry => "tier0::resume".to_owned(),
+            })
     }
 }
 
 fn slots(names: &[(FrameOffset, String)]) -> HashMap<i32, &str> {
-    names.iter().map(|(at, name)| (at.0, name.as_str())).collect()
+    names
+        .iter()
+        .map(|(at, name)| (at.0, name.as_str()))
+        .collect()
 }
 
 /// Where a branch or a rip-relative operand of this code leads.
@@ -263,7 +335,9 @@ fn local_target(instruction: &Instruction) -> Option<u64> {
     if instruction.op0_kind() == OpKind::NearBranch64 {
         return Some(instruction.near_branch64());
     }
-    instruction.is_ip_rel_memory_operand().then(|| instruction.ip_rel_memory_address())
+    instruction
+        .is_ip_rel_memory_operand()
+        .then(|| instruction.ip_rel_memory_address())
 }
 
 /// The name of a trap site: `mov edx, offset; jmp trap.Code`.
@@ -277,7 +351,10 @@ fn trap_site(instructions: &[Instruction], places: &BTreeMap<u64, Vec<String>>) 
     if jmp.mnemonic() != Mnemonic::Jmp {
         return None;
     }
-    let name = places.get(&local_target(jmp)?)?.iter().find(|name| name.starts_with("trap."))?;
+    let name = places
+        .get(&local_target(jmp)?)?
+        .iter()
+        .find(|name| name.starts_with("trap."))?;
     Some(format!("{name}@{at:#x}"))
 }
 
@@ -297,7 +374,8 @@ impl Pointer {
     /// What the context field at that offset points to.
     fn loaded_from(displacement: i64) -> Option<Self> {
         let displacement = i32::try_from(displacement).ok()?;
-        let free_lists = offsets::FREE_LISTS..offsets::FREE_LISTS + 8 * i32::try_from(SIZE_CLASSES.len()).expect("a handful");
+        let free_lists = offsets::FREE_LISTS
+            ..offsets::FREE_LISTS + 8 * i32::try_from(SIZE_CLASSES.len()).expect("a handful");
         match displacement {
             offsets::HELPERS => Some(Self::Helpers),
             offsets::ENTRIES => Some(Self::Entries),
@@ -311,7 +389,9 @@ impl Pointer {
     /// The name of what lies at that offset behind it.
     fn field(self, displacement: i64) -> Option<String> {
         let displacement = i32::try_from(displacement).ok()?;
-        let word = |from: i32| (displacement >= from && displacement % 8 == 0).then_some((displacement - from) / 8);
+        let word = |from: i32| {
+            (displacement >= from && displacement % 8 == 0).then_some((displacement - from) / 8)
+        };
         match self {
             Self::Helpers => helper(displacement).map(|name| format!("helper::{name}")),
             Self::Entries => {
@@ -320,7 +400,10 @@ impl Pointer {
                     offsets::ENTRY_CALL_COUNTER => "call_counter",
                     _ => return None,
                 };
-                Some(format!("func{}.{field}", displacement / offsets::ENTRY_SIZE))
+                Some(format!(
+                    "func{}.{field}",
+                    displacement / offsets::ENTRY_SIZE
+                ))
             }
             Self::Transfer => word(0).map(|n| format!("word{n}")),
             Self::Continuation => {
@@ -333,8 +416,12 @@ impl Pointer {
                     (offsets::COUNTER, "counter"),
                     (offsets::TASK_CONTEXT, "task_context"),
                 ];
-                let known = named.iter().find(|(at, _)| *at == displacement).map(|(_, name)| (*name).to_owned());
-                known.or_else(|| word(i32::try_from(HEADER_SIZE).ok()?).map(|n| format!("image{n}")))
+                let known = named
+                    .iter()
+                    .find(|(at, _)| *at == displacement)
+                    .map(|(_, name)| (*name).to_owned());
+                known
+                    .or_else(|| word(i32::try_from(HEADER_SIZE).ok()?).map(|n| format!("image{n}")))
             }
         }
     }
@@ -353,7 +440,10 @@ fn helper(displacement: i32) -> Option<&'static str> {
         (offsets::HELPER_COMPILE, "compile"),
         (offsets::HELPER_PATCHPOINT_RESUME, "patchpoint_resume"),
     ];
-    named.iter().find(|(at, _)| *at == displacement).map(|(_, name)| *name)
+    named
+        .iter()
+        .find(|(at, _)| *at == displacement)
+        .map(|(_, name)| *name)
 }
 
 /// The hardware number of a general register of any width.
@@ -383,7 +473,9 @@ impl Walk {
             self.ended = false;
         }
         let entered_with_continuation = |name: &str| {
-            ["door", "refill", "resume"].iter().any(|prefix| name.starts_with(prefix))
+            ["door", "refill", "resume"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
         };
         if labels.iter().any(|name| entered_with_continuation(name)) {
             self.pointers[usize::from(CONTINUATION.number())] = Some(Pointer::Continuation);
@@ -396,16 +488,25 @@ impl Walk {
 
     /// Behind an instruction.
     fn step(&mut self, instruction: &Instruction) {
-        let loaded = match (instruction.mnemonic(), instruction.op0_kind(), instruction.op1_kind()) {
-            (Mnemonic::Mov, OpKind::Register, OpKind::Memory) if is(instruction.memory_base(), CONTEXT) => {
+        let loaded = match (
+            instruction.mnemonic(),
+            instruction.op0_kind(),
+            instruction.op1_kind(),
+        ) {
+            (Mnemonic::Mov, OpKind::Register, OpKind::Memory)
+                if is(instruction.memory_base(), CONTEXT) =>
+            {
                 Pointer::loaded_from(instruction.memory_displacement64().cast_signed())
             }
-            (Mnemonic::Mov, OpKind::Register, OpKind::Register) => self.pointer(instruction.op1_register()),
+            (Mnemonic::Mov, OpKind::Register, OpKind::Register) => {
+                self.pointer(instruction.op1_register())
+            }
             _ => None,
         };
         let allocates = instruction.mnemonic() == Mnemonic::Call
             && self.pointer(instruction.memory_base()) == Some(Pointer::Helpers)
-            && instruction.memory_displacement64() == u64::from(offsets::HELPER_ALLOCATE.cast_unsigned());
+            && instruction.memory_displacement64()
+                == u64::from(offsets::HELPER_ALLOCATE.cast_unsigned());
         match instruction.flow_control() {
             FlowControl::Call | FlowControl::IndirectCall => self.pointers = Pointers::default(),
             FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch => {
@@ -417,7 +518,10 @@ impl Walk {
                 for used in self.info.info(instruction).used_registers() {
                     let writes = matches!(
                         used.access(),
-                        OpAccess::Write | OpAccess::ReadWrite | OpAccess::CondWrite | OpAccess::ReadCondWrite
+                        OpAccess::Write
+                            | OpAccess::ReadWrite
+                            | OpAccess::CondWrite
+                            | OpAccess::ReadCondWrite
                     );
                     if writes && let Some(number) = number(used.register()) {
                         self.pointers[number] = None;
@@ -433,7 +537,10 @@ impl Walk {
         }
         self.ended = matches!(
             instruction.flow_control(),
-            FlowControl::UnconditionalBranch | FlowControl::IndirectBranch | FlowControl::Return | FlowControl::Exception
+            FlowControl::UnconditionalBranch
+                | FlowControl::IndirectBranch
+                | FlowControl::Return
+                | FlowControl::Exception
         );
     }
 }
@@ -475,7 +582,8 @@ impl fmt::Display for Listing<'_> {
         let places = self.places(&instructions);
         let name_of = |at: u64| places.get(&at).and_then(|names| names.first()).cloned();
         let operands = Rc::new(RefCell::new(Operands::default()));
-        let mut formatter = IntelFormatter::with_options(Some(Box::new(Names(Rc::clone(&operands)))), None);
+        let mut formatter =
+            IntelFormatter::with_options(Some(Box::new(Names(Rc::clone(&operands)))), None);
         let options = formatter.options_mut();
         options.set_space_after_operand_separator(true);
         options.set_show_branch_size(false);
@@ -495,7 +603,10 @@ impl fmt::Display for Listing<'_> {
                 writeln!(f, "{name}:")?;
             }
             walk.at(at, here);
-            let (base, displacement) = (instruction.memory_base(), instruction.memory_displacement64().cast_signed());
+            let (base, displacement) = (
+                instruction.memory_base(),
+                instruction.memory_displacement64().cast_signed(),
+            );
             let memory = if instruction.is_ip_rel_memory_operand() {
                 name_of(instruction.ip_rel_memory_address())
             } else if instruction.memory_index() != Register::None {
@@ -505,7 +616,8 @@ impl fmt::Display for Listing<'_> {
             } else if is(base, CONTEXT) {
                 self.context_field(displacement)
             } else {
-                walk.pointer(base).and_then(|pointer| pointer.field(displacement))
+                walk.pointer(base)
+                    .and_then(|pointer| pointer.field(displacement))
             };
             *operands.borrow_mut() = Operands {
                 memory,
@@ -515,7 +627,9 @@ impl fmt::Display for Listing<'_> {
             text.clear();
             formatter.format(instruction, &mut text);
             let mut said = Vec::new();
-            while let Some((_, comment)) = comments.next_if(|(offset, _)| u64::from(offset.0) < instruction.next_ip()) {
+            while let Some((_, comment)) =
+                comments.next_if(|(offset, _)| u64::from(offset.0) < instruction.next_ip())
+            {
                 said.push(comment.as_str());
             }
             let line = format!("  {}", text.replace("offset ", ""));
@@ -531,9 +645,17 @@ impl fmt::Display for Listing<'_> {
 
 impl Listing<'_> {
     /// Constants and jump tables.
-    fn fmt_data(&self, f: &mut fmt::Formatter<'_>, places: &BTreeMap<u64, Vec<String>>) -> fmt::Result {
+    fn fmt_data(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        places: &BTreeMap<u64, Vec<String>>,
+    ) -> fmt::Result {
         let tables = self.tables();
-        let constants = self.labels.iter().find(|(_, name)| name == "constants").map(|(at, _)| at.0 as usize);
+        let constants = self
+            .labels
+            .iter()
+            .find(|(_, name)| name == "constants")
+            .map(|(at, _)| at.0 as usize);
         if let Some(start) = constants {
             let end = tables.first().map_or(self.bytes.len(), |&(at, _)| at);
             for (i, word) in self.bytes[start..end].chunks_exact(8).enumerate() {
@@ -566,8 +688,16 @@ pub struct Sites<'a>(pub &'a PublishedCode);
 impl fmt::Display for Sites<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, site) in self.0.sites.iter().enumerate() {
-            write!(f, ";; site{n} {}: image of {} words;", site.layout.offset, site.image_words)?;
-            let locals = site.layout.locals.iter().map(|(local, _)| format!("local{}", local.0));
+            write!(
+                f,
+                ";; site{n} {}: image of {} words;",
+                site.layout.offset, site.image_words
+            )?;
+            let locals = site
+                .layout
+                .locals
+                .iter()
+                .map(|(local, _)| format!("local{}", local.0));
             let stack = (0..site.layout.stack.len()).map(|n| format!("stack{n}"));
             for (name, source) in locals.chain(stack).zip(&site.map) {
                 match source {

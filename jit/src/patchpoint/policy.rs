@@ -22,6 +22,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { patchpoint_bump: 1000, hit_limit: 10, call_threshold: 1000, resume_threshold: 1000, tier1_first: false }
+        Self {
+            patchpoint_bump: 1000,
+            hit_limit: 10,
+            call_threshold: 1000,
+            resume_threshold: 1000,
+            tier1_first: false,
+        }
     }
 }

@@ -79,7 +79,10 @@ impl Patchpoint {
         if hits < limit {
             return Hit::Stay;
         }
-        match self.state.compare_exchange(COUNTING, TRIGGERED, Ordering::Relaxed, Ordering::Relaxed) {
+        match self
+            .state
+            .compare_exchange(COUNTING, TRIGGERED, Ordering::Relaxed, Ordering::Relaxed)
+        {
             Ok(_) => Hit::Trigger,
             Err(_) => Hit::Stay,
         }
@@ -88,7 +91,10 @@ impl Patchpoint {
     /// The OSR code, if it is there.
     pub fn transition(&self) -> Option<Hit> {
         let entry = self.entry.load(Ordering::Acquire);
-        (entry != 0).then(|| Hit::Transition { entry, frame_size: self.frame_size.load(Ordering::Relaxed) })
+        (entry != 0).then(|| Hit::Transition {
+            entry,
+            frame_size: self.frame_size.load(Ordering::Relaxed),
+        })
     }
 
     /// The compilation this patchpoint triggered succeeded.
@@ -108,7 +114,13 @@ mod tests {
     use super::*;
 
     fn patchpoint() -> Patchpoint {
-        Patchpoint::new(FuncIndex(0), PatchpointDraft { offset: WasmOffset(7), stack: Box::default() })
+        Patchpoint::new(
+            FuncIndex(0),
+            PatchpointDraft {
+                offset: WasmOffset(7),
+                stack: Box::default(),
+            },
+        )
     }
 
     #[test]
@@ -118,7 +130,13 @@ mod tests {
         assert_eq!(patchpoint.hit(2), Hit::Trigger);
         assert_eq!(patchpoint.hit(2), Hit::Stay);
         patchpoint.publish(64, 48);
-        assert_eq!(patchpoint.hit(2), Hit::Transition { entry: 64, frame_size: 48 });
+        assert_eq!(
+            patchpoint.hit(2),
+            Hit::Transition {
+                entry: 64,
+                frame_size: 48
+            }
+        );
     }
 
     #[test]

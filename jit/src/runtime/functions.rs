@@ -53,7 +53,10 @@ pub struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("options", &self.options).field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("options", &self.options)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,12 +140,24 @@ impl CompiledModule {
     ///
     /// # Errors
     /// [`CompileError::Resource`] when the system refuses memory for the stubs.
-    pub fn new(module: Module, layout: VmLayout, shared: Arc<Shared>) -> Result<Arc<Self>, CompileError> {
+    pub fn new(
+        module: Module,
+        layout: VmLayout,
+        shared: Arc<Shared>,
+    ) -> Result<Arc<Self>, CompileError> {
         let cache = CodeCache::new();
         let first = module.imported_functions as usize;
         let count = module.functions.len();
-        let mut lazy = stubs::lazy_stubs(&layout, module.imported_functions, u32::try_from(count).expect("counted in 32 bits"));
-        let base = if lazy.bytes.is_empty() { CodeAddr(0) } else { cache.publish(&mut lazy.bytes, |_, _| ())? };
+        let mut lazy = stubs::lazy_stubs(
+            &layout,
+            module.imported_functions,
+            u32::try_from(count).expect("counted in 32 bits"),
+        );
+        let base = if lazy.bytes.is_empty() {
+            CodeAddr(0)
+        } else {
+            cache.publish(&mut lazy.bytes, |_, _| ())?
+        };
         let entries = (0..count)
             .map(|func| FuncEntry {
                 code: AtomicUsize::new(base.at(lazy.entries[func]).0),
@@ -151,7 +166,15 @@ impl CompiledModule {
             })
             .collect();
         let versions = (0..count - first).map(|_| Versions::default()).collect();
-        Ok(Arc::new(Self { module, layout, shared, counters: Counters::default(), entries, versions, cache }))
+        Ok(Arc::new(Self {
+            module,
+            layout,
+            shared,
+            counters: Counters::default(),
+            entries,
+            versions,
+            cache,
+        }))
     }
 
     /// One entry per function, for contexts.
@@ -191,9 +214,18 @@ impl CompiledModule {
             return Ok(Arc::clone(code));
         }
         let liveness = self.liveness(func)?;
-        let draft = tier0::compile(&self.module, func, &self.layout, &self.shared.options, &liveness)?;
+        let draft = tier0::compile(
+            &self.module,
+            func,
+            &self.layout,
+            &self.shared.options,
+            &liveness,
+        )?;
         let code = self.publish(draft, None)?;
-        versions.tier0.set(Arc::clone(&code)).expect("only set under the lock");
+        versions
+            .tier0
+            .set(Arc::clone(&code))
+            .expect("only set under the lock");
         self.counters.tier0.fetch_add(1, Ordering::Relaxed);
         Ok(code)
     }
@@ -207,12 +239,20 @@ impl CompiledModule {
         let code = PublishedCode::publish(draft, name, &self.cache, tier0_resume_entry)?;
         self.shared.pc_table.insert(&code);
         if self.shared.options.perf_map {
-            perf_map::add(code.address.0, code.len, &dump::title(code.kind, &code.name));
+            perf_map::add(
+                code.address.0,
+                code.len,
+                &dump::title(code.kind, &code.name),
+            );
         }
         if self.dumps(&code.name, |stages| stages.listing) {
             dump::print(&self.listing(&code).to_string());
         }
-        self.shared.observer.record(|| Event::Publish { func: code.func, kind: code.kind, bytes: code.len });
+        self.shared.observer.record(|| Event::Publish {
+            func: code.func,
+            kind: code.kind,
+            bytes: code.len,
+        });
         Ok(code)
     }
 
@@ -247,7 +287,8 @@ impl CompiledModule {
         let stub = entry.load(Ordering::Relaxed);
         // tier-1 code published meanwhile must not be lost
         if !self.has_tier1(func) {
-            let _ = entry.compare_exchange(stub, code.entry.0, Ordering::Release, Ordering::Relaxed);
+            let _ =
+                entry.compare_exchange(stub, code.entry.0, Ordering::Release, Ordering::Relaxed);
         }
         Ok(code.entry)
     }
@@ -279,7 +320,9 @@ impl CompiledModule {
             })
             .clone();
         if let Ok(code) = &result {
-            self.entries[func.index()].code.store(code.entry.0, Ordering::Release);
+            self.entries[func.index()]
+                .code
+                .store(code.entry.0, Ordering::Release);
         }
         result
     }
@@ -288,12 +331,19 @@ impl CompiledModule {
     ///
     /// # Errors
     /// Why it is not optimized; tier-0 goes on.
-    pub fn osr(&self, func: FuncIndex, offset: WasmOffset) -> Result<Arc<PublishedCode>, NotOptimized> {
+    pub fn osr(
+        &self,
+        func: FuncIndex,
+        offset: WasmOffset,
+    ) -> Result<Arc<PublishedCode>, NotOptimized> {
         let versions = self.versions(func);
         if let Some(code) = versions.osr.read().get(&offset) {
             return Ok(Arc::clone(code));
         }
-        let tier0 = versions.tier0.get().expect("a patchpoint lies in tier-0 code");
+        let tier0 = versions
+            .tier0
+            .get()
+            .expect("a patchpoint lies in tier-0 code");
         let patchpoint = tier0
             .patchpoints
             .iter()
@@ -331,10 +381,16 @@ impl CompiledModule {
         tier0: Option<&Arc<PublishedCode>>,
     ) -> Result<Arc<PublishedCode>, NotOptimized> {
         let options = &self.shared.options;
-        if options.only.as_deref().is_some_and(|only| only != self.module.name(func)) {
+        if options
+            .only
+            .as_deref()
+            .is_some_and(|only| only != self.module.name(func))
+        {
             return Err(NotOptimized::Excluded);
         }
-        let liveness = self.liveness(func).map_err(|_| NotOptimized::UnreachableEntry)?;
+        let liveness = self
+            .liveness(func)
+            .map_err(|_| NotOptimized::UnreachableEntry)?;
         let entry = match kind {
             CodeKind::Osr(offset) => Entry::Osr(offset),
             CodeKind::Tier0 | CodeKind::Tier1 => Entry::Top,
@@ -351,19 +407,30 @@ impl CompiledModule {
         };
         let draft = tier1::pipeline::compile(&request)?;
         let resume_entry = tier0.and_then(|code| code.resume_entry);
-        self.publish(draft, resume_entry).map_err(|_| NotOptimized::CodeMemory)
+        self.publish(draft, resume_entry)
+            .map_err(|_| NotOptimized::CodeMemory)
     }
 
     fn count_not_optimized(&self, func: FuncIndex, reason: NotOptimized) {
-        *self.counters.not_optimized.lock().entry(reason).or_default() += 1;
-        self.shared.observer.record(|| Event::NotOptimized { func, reason });
+        *self
+            .counters
+            .not_optimized
+            .lock()
+            .entry(reason)
+            .or_default() += 1;
+        self.shared
+            .observer
+            .record(|| Event::NotOptimized { func, reason });
     }
 
     /// The tier-0 code of `func` with the site that has this canonical layout.
     ///
     /// # Errors
     /// What tier-0 says.
-    pub fn tier0_site(&self, layout: &CanonicalLayout) -> Result<(Arc<PublishedCode>, usize), CompileError> {
+    pub fn tier0_site(
+        &self,
+        layout: &CanonicalLayout,
+    ) -> Result<(Arc<PublishedCode>, usize), CompileError> {
         let code = self.tier0(layout.func)?;
         let index = code
             .sites
@@ -376,13 +443,21 @@ impl CompiledModule {
     /// Asks for tier-1 code; where it is made is the engine's to say.
     pub fn request_tier1(self: &Arc<Self>, func: FuncIndex) {
         if self.versions(func).tier1.get().is_none() {
-            (self.shared.compile)(Job { module: Arc::clone(self), func, kind: JobKind::Tier1 });
+            (self.shared.compile)(Job {
+                module: Arc::clone(self),
+                func,
+                kind: JobKind::Tier1,
+            });
         }
     }
 
     /// Asks for OSR code.
     pub fn request_osr(self: &Arc<Self>, func: FuncIndex, offset: WasmOffset) {
-        (self.shared.compile)(Job { module: Arc::clone(self), func, kind: JobKind::Osr(offset) });
+        (self.shared.compile)(Job {
+            module: Arc::clone(self),
+            func,
+            kind: JobKind::Osr(offset),
+        });
     }
 }
 
@@ -391,7 +466,13 @@ impl Drop for CompiledModule {
         for versions in &mut self.versions {
             let osr = versions.osr.get_mut();
             let tier1 = versions.tier1.get().and_then(|code| code.as_ref().ok());
-            for code in versions.tier0.get().into_iter().chain(tier1).chain(osr.values()) {
+            for code in versions
+                .tier0
+                .get()
+                .into_iter()
+                .chain(tier1)
+                .chain(osr.values())
+            {
                 self.shared.pc_table.remove(code);
             }
         }

@@ -4,10 +4,7 @@
 //!
 //! No panic may leave these functions: there is guest code above them. Each either cannot panic or catches.
 
-use super::{
-    context::VmContext,
-    functions::CompiledModule,
-};
+use super::{context::VmContext, functions::CompiledModule};
 use crate::{
     observe::events::Event,
     patchpoint::site::{Hit, Patchpoint},
@@ -59,7 +56,10 @@ pub unsafe extern "C" fn patchpoint_hit(
     let mut hit = patchpoint.hit(policy.hit_limit);
     observer.record(|| Event::Hit { func, offset });
     if hit == Hit::Trigger {
-        observer.record(|| Event::Trigger { func, offset: Some(offset) });
+        observer.record(|| Event::Trigger {
+            func,
+            offset: Some(offset),
+        });
         // A compiler bug is a panic: this loop stays in tier-0 then, and the message was printed.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: (1).
@@ -125,8 +125,13 @@ pub unsafe extern "C" fn call_count(context: *mut VmContext, func: u32) {
     // SAFETY: (1).
     let module = unsafe { module_of(context) };
     let func = crate::wasm::types::FuncIndex(func);
-    module.entries()[func.index()].call_counter.store(NEVER, std::sync::atomic::Ordering::Relaxed);
-    module.shared.observer.record(|| Event::Trigger { func, offset: None });
+    module.entries()[func.index()]
+        .call_counter
+        .store(NEVER, std::sync::atomic::Ordering::Relaxed);
+    module
+        .shared
+        .observer
+        .record(|| Event::Trigger { func, offset: None });
     // A compiler bug is a panic: the function stays in tier-0 then, and the message was printed.
     let _ = catch_unwind(AssertUnwindSafe(|| module.request_tier1(func)));
 }

@@ -55,7 +55,11 @@ pub unsafe fn canonical_values(block: NonNull<Header>) -> Vec<u64> {
                 ImageSource::Word(word) => unsafe { image.add(word as usize).read() },
                 ImageSource::Const(bits) => bits,
             };
-            if matches!(ty, ValType::I32 | ValType::F32) { bits & u64::from(u32::MAX) } else { bits }
+            if matches!(ty, ValType::I32 | ValType::F32) {
+                bits & u64::from(u32::MAX)
+            } else {
+                bits
+            }
         })
         .collect()
 }
@@ -80,9 +84,22 @@ pub unsafe fn normalize(
     let values = unsafe { canonical_values(block) };
     let (code, index) = module.tier0_site(&site.layout)?;
     let resume = code.resume_entry.expect("tier-0 code has a resume entry").0;
-    module.shared.observer.record(|| Event::Normalize { func: site.layout.func, offset: site.layout.offset });
+    module.shared.observer.record(|| Event::Normalize {
+        func: site.layout.func,
+        offset: site.layout.offset,
+    });
     // SAFETY: (1), (2); a tier-0 image is the canonical layout.
-    Ok(unsafe { rewrite(module, lists, block, &values, &code.sites[index], resume, None) })
+    Ok(unsafe {
+        rewrite(
+            module,
+            lists,
+            block,
+            &values,
+            &code.sites[index],
+            resume,
+            None,
+        )
+    })
 }
 
 /// Moves a guest continuation to its function's tier-1 code, if there is some and it can be entered there. Gives the block
@@ -105,13 +122,29 @@ pub unsafe fn tier_up(
     let target = code.site_at(layout)?;
     // SAFETY: (1) of `normalize`.
     let canonical = unsafe { canonical_values(block) };
-    let image: Option<Vec<u64>> =
-        target.recipes.iter().map(|recipe| evaluate(recipe.as_ref()?, &canonical)).collect();
+    let image: Option<Vec<u64>> = target
+        .recipes
+        .iter()
+        .map(|recipe| evaluate(recipe.as_ref()?, &canonical))
+        .collect();
     let image = image?;
-    module.shared.observer.record(|| Event::TierUp { func: layout.func, offset: layout.offset });
+    module.shared.observer.record(|| Event::TierUp {
+        func: layout.func,
+        offset: layout.offset,
+    });
     let address = NonZeroUsize::new(target.return_address);
     // SAFETY: (1), (2) of `normalize`; the image has what this site's door expects.
-    Some(unsafe { rewrite(module, lists, block, &image, target, target.direct_door, address) })
+    Some(unsafe {
+        rewrite(
+            module,
+            lists,
+            block,
+            &image,
+            target,
+            target.direct_door,
+            address,
+        )
+    })
 }
 
 /// # Safety
@@ -128,7 +161,10 @@ unsafe fn rewrite(
     // SAFETY: the caller's.
     let old = unsafe { block.as_ref() };
     let (next, counter, context) = (old.next, old.counter, old.context);
-    let room = SIZE_CLASSES.get(usize::from(old.flags.to_le_bytes()[0])).copied().unwrap_or(0);
+    let room = SIZE_CLASSES
+        .get(usize::from(old.flags.to_le_bytes()[0]))
+        .copied()
+        .unwrap_or(0);
     let mut target = block;
     // machine code gives a block back by the size class of its site, so the classes must agree
     if midair_continuation::recycle::class_for_payload(8 * words.len())
@@ -164,9 +200,19 @@ fn evaluate(recipe: &Recipe, canonical: &[u64]) -> Option<u64> {
         Recipe::Canonical(i) => canonical[*i as usize],
         Recipe::Const(bits) => *bits,
         Recipe::Unary(op, arg) => eval::eval_unary(*op, evaluate(arg, canonical)?)?,
-        Recipe::Binary(op, args) => eval::eval_binary(*op, [evaluate(&args[0], canonical)?, evaluate(&args[1], canonical)?])?,
+        Recipe::Binary(op, args) => eval::eval_binary(
+            *op,
+            [
+                evaluate(&args[0], canonical)?,
+                evaluate(&args[1], canonical)?,
+            ],
+        )?,
         Recipe::Select(parts) => {
-            let chosen = if evaluate(&parts[0], canonical)? == 0 { 2 } else { 1 };
+            let chosen = if evaluate(&parts[0], canonical)? == 0 {
+                2
+            } else {
+                1
+            };
             evaluate(&parts[chosen], canonical)?
         }
     })

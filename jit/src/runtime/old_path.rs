@@ -9,10 +9,16 @@
 use super::context::VmContext;
 use crate::{
     arch::x86_64::non_local_jump::{R15, RBP, RDI, RSP, RegisterContext},
-    code::{cfi::dwarf_register, draft::CodeKind, published::{PublishedCode, Site}},
+    code::{
+        cfi::dwarf_register,
+        draft::CodeKind,
+        published::{PublishedCode, Site},
+    },
     options::ResumptionPath,
 };
-use gimli::{BaseAddresses, CfaRule, EhFrame, LittleEndian, RegisterRule, UnwindContext, UnwindSection};
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, LittleEndian, RegisterRule, UnwindContext, UnwindSection,
+};
 use midair_continuation::Header;
 
 /// Changes `registers`, captured in the helper called by a tier-0 resume entry, so that the continuation goes on in its OSR
@@ -34,11 +40,17 @@ pub unsafe extern "C" fn find_osr_code(registers: *mut RegisterContext) {
     // SAFETY: kept alive by the instance whose code is running.
     let module = unsafe { &*context.module };
     let pc = address(registers.rip);
-    let tier0 = module.shared.pc_table.lookup(pc).expect("called by tier-0 code");
+    let tier0 = module
+        .shared
+        .pc_table
+        .lookup(pc)
+        .expect("called by tier-0 code");
     let frame = match module.shared.options.resumption {
         // SAFETY: the captured registers are those of the frame that `pc` lies in.
         ResumptionPath::Patchpoint => unsafe { frame_by_cfi(&tier0, registers) },
-        ResumptionPath::PatchpointFp | ResumptionPath::ViaTier0 | ResumptionPath::Direct => address(registers.gpr[RBP]),
+        ResumptionPath::PatchpointFp | ResumptionPath::ViaTier0 | ResumptionPath::Direct => {
+            address(registers.gpr[RBP])
+        }
     };
 
     let continuation = std::ptr::with_exposed_provenance::<Header>(address(registers.gpr[RDI]));
@@ -46,11 +58,18 @@ pub unsafe extern "C" fn find_osr_code(registers: *mut RegisterContext) {
     let site = unsafe { (*continuation).site }.cast::<Site>();
     // SAFETY: a guest continuation's site lives as long as its code.
     let site = unsafe { &*site };
-    let CodeKind::Osr(entry) = site.kind else { unreachable!("only OSR continuations have a resume address here") };
-    let osr = module.published_osr(tier0.func, entry).expect("published before it could suspend");
+    let CodeKind::Osr(entry) = site.kind else {
+        unreachable!("only OSR continuations have a resume address here")
+    };
+    let osr = module
+        .published_osr(tier0.func, entry)
+        .expect("published before it could suspend");
     // one operator can be several suspension points of OSR code, which repeats the rest of enclosing iterations; the
     // continuation says which it was
-    debug_assert!(osr.sites.iter().any(|known| std::ptr::eq(known, site)), "the site is of the code that was found");
+    debug_assert!(
+        osr.sites.iter().any(|known| std::ptr::eq(known, site)),
+        "the site is of the code that was found"
+    );
 
     registers.gpr[RBP] = frame as u64;
     registers.gpr[RSP] = (frame - tier0.frame_size as usize) as u64;
@@ -75,7 +94,9 @@ unsafe fn frame_by_cfi(code: &PublishedCode, registers: &RegisterContext) -> usi
     let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
         unreachable!("our tables use no expressions")
     };
-    let number = (0..16).find(|&n| dwarf_register(n) == register).expect("a general register");
+    let number = (0..16)
+        .find(|&n| dwarf_register(n) == register)
+        .expect("a general register");
     let cfa = address(registers.gpr[number].wrapping_add_signed(offset));
     let Some(RegisterRule::Offset(saved)) = row.register(gimli::X86_64::RBP) else {
         unreachable!("a frame has saved its caller's frame register")

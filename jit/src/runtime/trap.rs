@@ -14,7 +14,12 @@ pub const MAX_TRACE: usize = 100;
 /// # Safety
 /// `frame` is the frame register of a live frame of guest code or of a host stub, on this thread's stack, entered through
 /// `enter` (which ends the list of saved frame registers with 0).
-pub unsafe fn walk(table: &PcTable, mut pc: usize, mut frame: usize, mut visit: impl FnMut(&PublishedCode, Option<WasmOffset>)) {
+pub unsafe fn walk(
+    table: &PcTable,
+    mut pc: usize,
+    mut frame: usize,
+    mut visit: impl FnMut(&PublishedCode, Option<WasmOffset>),
+) {
     for _ in 0..MAX_TRACE {
         if let Some(code) = table.lookup(pc) {
             visit(&code, code.wasm_offset(pc));

@@ -1,6 +1,11 @@
 //! The back half of the pipeline: SSA to a code draft.
 
-use super::{emit::emit, lower::lower, minst::MInst, regalloc::{self, Allocated}};
+use super::{
+    emit::emit,
+    lower::lower,
+    minst::MInst,
+    regalloc::{self, Allocated},
+};
 use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
@@ -48,7 +53,9 @@ pub(super) fn compile_ir_watched(
     for (inst, _) in &allocated.insts {
         if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live } = inst {
             // second places of values: nothing says of which
-            lowered.sites[*site as usize].values.resize(live.len(), None);
+            lowered.sites[*site as usize]
+                .values
+                .resize(live.len(), None);
         }
     }
     emit(

@@ -57,13 +57,32 @@ pub struct Request<'a> {
 /// # Panics
 /// On a bug of the compiler that a checker finds.
 pub fn compile(request: &Request<'_>) -> Result<CodeDraft, NotOptimized> {
-    let Request { module, func, entry, options, .. } = *request;
-    let locals = u32::try_from(module.locals(func).len()).expect("locals are bounded by validation");
+    let Request {
+        module,
+        func,
+        entry,
+        options,
+        ..
+    } = *request;
+    let locals =
+        u32::try_from(module.locals(func).len()).expect("locals are bounded by validation");
     let stack = u32::try_from(request.osr_stack.len()).expect("bounded by the body's length");
     let frame = FrameLayout::new(locals, stack);
-    let mut function = build::build(module, func, entry, request.liveness, &frame, request.osr_stack, options)?;
+    let mut function = build::build(
+        module,
+        func,
+        entry,
+        request.liveness,
+        &frame,
+        request.osr_stack,
+        options,
+    )?;
     let name = module.name(func);
-    let dump = if options.only.as_deref().is_none_or(|only| only == name) { options.dump } else { Dump::default() };
+    let dump = if options.only.as_deref().is_none_or(|only| only == name) {
+        options.dump
+    } else {
+        Dump::default()
+    };
     optimize_watched(&mut function, options, |pass, ir| {
         if dump.ir {
             dump::print(&format!(";; ir {name} behind {pass}\n{ir}"));
@@ -73,11 +92,22 @@ pub fn compile(request: &Request<'_>) -> Result<CodeDraft, NotOptimized> {
         Entry::Top => CodeKind::Tier1,
         Entry::Osr(offset) => CodeKind::Osr(offset),
     };
-    compile_ir_watched(&mut function, kind, request.tier0_frame_size, request.layout, options, |allocated| {
-        if dump.regalloc {
-            dump::print(&format!(";; regalloc {}\n{}", dump::title(kind, &name), allocated.text()));
-        }
-    })
+    compile_ir_watched(
+        &mut function,
+        kind,
+        request.tier0_frame_size,
+        request.layout,
+        options,
+        |allocated| {
+            if dump.regalloc {
+                dump::print(&format!(
+                    ";; regalloc {}\n{}",
+                    dump::title(kind, &name),
+                    allocated.text()
+                ));
+            }
+        },
+    )
 }
 
 type Pass = (&'static str, fn(&mut Function) -> Changed);
@@ -114,7 +144,11 @@ pub fn optimize(func: &mut Function, options: &CompileOptions) {
 }
 
 /// [`optimize`], showing the function after it was built and after each pass that changed it.
-fn optimize_watched(func: &mut Function, options: &CompileOptions, watch: impl Fn(&str, &Function)) {
+fn optimize_watched(
+    func: &mut Function,
+    options: &CompileOptions,
+    watch: impl Fn(&str, &Function),
+) {
     let check = |func: &Function, pass: &str| {
         if options.checkers
             && let Err(error) = verify_function(func)

@@ -6,8 +6,9 @@
 use super::minst::{MInst, Reg};
 use crate::{error::NotOptimized, options::CompileOptions, wasm::types::WasmOffset};
 use regalloc2::{
-    Algorithm, Allocation, Block, Edit, Function, Inst, InstRange, MachineEnv, Operand, OperandKind, Output, PReg,
-    PRegSet, RegClass, ProgPoint, RegallocOptions, SpillSlot, VReg, checker::Checker,
+    Algorithm, Allocation, Block, Edit, Function, Inst, InstRange, MachineEnv, Operand,
+    OperandKind, Output, PReg, PRegSet, ProgPoint, RegClass, RegallocOptions, SpillSlot, VReg,
+    checker::Checker,
 };
 
 /// `rax`: first integer result, quotients.
@@ -149,7 +150,7 @@ pub(crate) struct Allocated {
     pub(crate) succs: Vec<Vec<Block>>,
     pub(crate) cold: Vec<bool>,
     /// Moves between instructions, by rising position.
-    pub(crate) edits: Vec<(regalloc2::ProgPoint, regalloc2::Edit)>,
+    pub(crate) edits: Vec<(ProgPoint, Edit)>,
     /// Spill slots in use.
     pub(crate) spill_slots: usize,
 }
@@ -164,7 +165,9 @@ impl Allocated {
             let cold = if self.cold[block] { " (cold)" } else { "" };
             let _ = writeln!(text, "block{block}{cold}:");
             for inst in range.iter() {
-                while let Some((_, edit)) = edits.next_if(|(point, _)| point.inst().index() < inst.index() || *point == ProgPoint::before(inst)) {
+                while let Some((_, edit)) = edits.next_if(|(point, _)| {
+                    point.inst().index() < inst.index() || *point == ProgPoint::before(inst)
+                }) {
                     let regalloc2::Edit::Move { from, to } = edit;
                     let _ = writeln!(text, "    {to} = {from}");
                 }

@@ -8,8 +8,8 @@
 use super::{
     masm::{Cc, CpuFeatures, Masm, Mem, Width},
     registers::{
-        ARGS, CONTEXT, ENVIRONMENT, EXIT, FLOAT_ARGUMENTS, FLOAT_RESULT_REGISTERS, FRAME, HELPER_ARGS, RAX, RDI,
-        RESULTS, SCRATCH, STACK,
+        ARGS, CONTEXT, ENVIRONMENT, EXIT, FLOAT_ARGUMENTS, FLOAT_RESULT_REGISTERS, FRAME,
+        HELPER_ARGS, RAX, RDI, RESULTS, SCRATCH, STACK,
     },
 };
 use crate::{
@@ -47,7 +47,11 @@ pub fn lazy_stubs(layout: &VmLayout, imported: u32, count: u32) -> LazyStubs {
     for func in 0..imported {
         entries.push(masm.offset());
         let entry = layout.import(func);
-        masm.mov(Width::W64, ENVIRONMENT, Mem::context(entry + offsets::IMPORT_ENVIRONMENT));
+        masm.mov(
+            Width::W64,
+            ENVIRONMENT,
+            Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
+        );
         masm.jmp_to(Mem::context(entry + offsets::IMPORT_CODE));
     }
     for func in imported..count {
@@ -56,7 +60,10 @@ pub fn lazy_stubs(layout: &VmLayout, imported: u32, count: u32) -> LazyStubs {
         masm.jmp(common);
     }
     if count == 0 {
-        return LazyStubs { bytes: Vec::new(), entries };
+        return LazyStubs {
+            bytes: Vec::new(),
+            entries,
+        };
     }
     masm.bind(common);
     masm.enter_frame();
@@ -92,8 +99,13 @@ pub fn lazy_stubs(layout: &VmLayout, imported: u32, count: u32) -> LazyStubs {
     masm.reset_stack();
     masm.jmp(overflow);
     masm.emit_deferred();
-    let code = masm.finish().expect("a few bytes per function, and functions are limited by validation");
-    LazyStubs { bytes: code.bytes, entries }
+    let code = masm
+        .finish()
+        .expect("a few bytes per function, and functions are limited by validation");
+    LazyStubs {
+        bytes: code.bytes,
+        entries,
+    }
 }
 
 /// The entry stub of a function type: position-independent code.
@@ -108,7 +120,10 @@ pub fn entry_stub(ty: &FuncType) -> Vec<u8> {
     let mut masm = Masm::new(CpuFeatures::detect());
     let word = |i: usize| Mem::new(RDI, words(i + 1));
     let places = param_places(ty);
-    if places.iter().any(|place| matches!(place, Place::Transfer(_))) {
+    if places
+        .iter()
+        .any(|place| matches!(place, Place::Transfer(_)))
+    {
         masm.mov(Width::W64, SCRATCH, Mem::context(offsets::TRANSFER));
     }
     // the array's own register is the first argument register, so that one is loaded last
@@ -151,7 +166,10 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
     let reset = masm.label();
     masm.make_room(size.cast_unsigned(), reset);
     let params = param_places(ty);
-    if params.iter().any(|place| matches!(place, Place::Transfer(_))) {
+    if params
+        .iter()
+        .any(|place| matches!(place, Place::Transfer(_)))
+    {
         masm.mov(Width::W64, SCRATCH, Mem::context(offsets::TRANSFER));
     }
     for (i, &place) in params.iter().enumerate() {
@@ -175,7 +193,10 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
         masm.test(Width::W32, EXIT, EXIT);
         masm.jcc(Cc::NotEqual, out);
         let results = result_places(ty);
-        if results.iter().any(|place| matches!(place, Place::Transfer(_))) {
+        if results
+            .iter()
+            .any(|place| matches!(place, Place::Transfer(_)))
+        {
             masm.mov(Width::W64, SCRATCH, Mem::context(offsets::TRANSFER));
         }
         // transferred ones first: they pass through a result register
@@ -188,7 +209,9 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
         for (i, &place) in results.iter().enumerate() {
             match place {
                 Place::Int(n) => masm.mov(Width::W64, RESULTS[usize::from(n)], word(i)),
-                Place::Float(n) => masm.fload(Width::W64, FLOAT_RESULT_REGISTERS[usize::from(n)], word(i)),
+                Place::Float(n) => {
+                    masm.fload(Width::W64, FLOAT_RESULT_REGISTERS[usize::from(n)], word(i))
+                }
                 Place::Transfer(_) => (),
             }
         }
@@ -200,5 +223,7 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
     masm.reset_stack();
     masm.jmp(overflow);
     masm.emit_deferred();
-    masm.finish().expect("at most a thousand parameters and results").bytes
+    masm.finish()
+        .expect("at most a thousand parameters and results")
+        .bytes
 }
