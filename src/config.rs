@@ -203,7 +203,7 @@ impl Config {
     /// Most bytes of stack that one entry into guest code may use; beyond, the guest traps. The thread's own limit holds
     /// as well.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
-        self.max_wasm_stack = bytes;
+        self.max_wasm_stack = bytes.min(1 << 40);
         self
     }
 

@@ -118,12 +118,18 @@ impl Activations {
         }
     }
 
+    /// Whether something that cannot wait runs the guest.
+    #[inline]
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self.mode, Mode::Sync(_))
+    }
+
     /// What is in the way of a suspension, in words.
-    pub(crate) fn cannot_suspend(&self) -> Option<String> {
+    pub(crate) fn beneath(&self) -> String {
         let Mode::Sync(beneath) = self.mode else {
-            return None;
+            return "nothing".to_owned();
         };
-        Some(match beneath {
+        match beneath {
             Beneath::Call(func) => {
                 // SAFETY: the function is of this store, which is running it.
                 let module = unsafe { &func.instance.as_ref().module.inner.code.module };
@@ -138,7 +144,7 @@ impl Activations {
                 )
             }
             Beneath::Instantiate => "an `instantiate`".to_owned(),
-        })
+        }
     }
 }
 
@@ -206,16 +212,26 @@ pub(crate) fn current_store(store: u64) -> Option<NonNull<StoreCore>> {
 }
 
 /// The lowest address guest code may use: set for this thread, and no more than `max` bytes from here.
-#[inline]
+#[inline(always)]
 pub(crate) fn stack_limit(max: usize) -> usize {
-    let here = 0u8;
-    let here = (&raw const here).addr();
+    let here = here();
     let mut low = STACK_LOW.get();
     if low == 0 {
         low = thread_stack_low();
         STACK_LOW.set(low);
     }
     low.max(here.saturating_sub(max))
+}
+
+/// About where the stack pointer is.
+#[inline(always)]
+fn here() -> usize {
+    let here: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags))
+    };
+    here
 }
 
 /// The end of this thread's stack, and room for helpers.
@@ -256,48 +272,44 @@ impl StoreCore {
         let max = unsafe { (*this.as_ptr()).max_wasm_stack };
         // SAFETY: (1), (2).
         let before = unsafe { (*context).stack_limit };
-        // SAFETY: (1), (2). Nested entries keep the limit of the outermost one.
-        unsafe {
-            (*context).stack_limit = if before == usize::MAX {
-                stack_limit(max)
-            } else {
-                before
-            }
-        };
+        // SAFETY: (1), (2).
+        unsafe { (*context).stack_limit = stack_limit(max) };
         // SAFETY: (1).
         let exit = unsafe { enter(context, target, argument) };
-        // SAFETY: (2).
-        let outcome = unsafe { Self::settle(this, exit, ptr::null_mut()) };
-        // SAFETY: (2).
+        // guest code above a nested entry goes on with its own limit
+        // SAFETY: (1), (2).
         unsafe { (*context).stack_limit = before };
-        outcome
+        if exit.word == EXIT_RETURNED {
+            // SAFETY: (2).
+            unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+            return Outcome::Returned(exit.context);
+        }
+        // SAFETY: (2).
+        unsafe { Self::left(this, exit, ptr::null_mut()) }
     }
 
+    /// Guest code left without having returned: it is suspended, and `rest` waits for its results, or it trapped.
+    ///
     /// # Safety
-    /// The caller uses the store exclusively; `exit` is how its guest code left, and `rest` what waits for its results.
-    #[inline]
-    unsafe fn settle(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        let word = exit.word as u32;
-        if word == EXIT_SUSPENDED {
-            // SAFETY: the context that guest code left with.
-            let context = unsafe { &mut *exit.context };
-            // SAFETY: the last continuation linked, or the leaf.
-            unsafe { (*context.chain_tail).next = rest };
-            // SAFETY: a suspension begins with a leaf.
-            let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
-            // SAFETY: the caller's.
-            let core = unsafe { &mut *this.as_ptr() };
-            core.suspended(leaf);
-            return Outcome::Suspended(leaf);
-        }
-        if word == EXIT_RETURNED {
-            // SAFETY: the caller's.
-            return unsafe { Self::resume(this, exit.context, rest) };
-        }
+    /// The caller uses the store exclusively and owns `rest`.
+    #[inline(always)]
+    unsafe fn left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
         // SAFETY: the caller's.
         let core = unsafe { &mut *this.as_ptr() };
-        core.trapped(rest);
-        Outcome::Trapped
+        if exit.word != EXIT_SUSPENDED {
+            core.trapped(rest);
+            return Outcome::Trapped;
+        }
+        // SAFETY: the context that guest code left with.
+        let context = unsafe { &mut *exit.context };
+        // SAFETY: the last continuation linked, or the leaf.
+        unsafe { (*context.chain_tail).next = rest };
+        // SAFETY: a suspension begins with a leaf.
+        let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
+        if core.watched {
+            core.suspended(leaf);
+        }
+        Outcome::Suspended(leaf)
     }
 
     /// Goes on with the continuations from `head` on, whose callee's results are in `context`.
@@ -305,7 +317,7 @@ impl StoreCore {
     /// # Safety
     /// 1. The caller owns the chain from `head` on and gives it up; its leaf is gone.
     /// 2. The caller uses the store exclusively, and the context's stack limit is set for this thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn resume(
         this: NonNull<Self>,
         mut context: *mut VmContext,
@@ -330,22 +342,14 @@ impl StoreCore {
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
-            if exit.word as u32 != EXIT_RETURNED {
+            if exit.word != EXIT_RETURNED {
                 // SAFETY: (2).
-                return unsafe { Self::settle_left(this, exit, head) };
+                return unsafe { Self::left(this, exit, head) };
             }
         }
         // SAFETY: (2).
         unsafe { &*this.as_ptr() }.observe(|| Event::Return);
         Outcome::Returned(context)
-    }
-
-    /// # Safety
-    /// As for `settle`; the exit word is not `EXIT_RETURNED`.
-    #[inline]
-    unsafe fn settle_left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        // SAFETY: the caller's.
-        unsafe { Self::settle(this, exit, rest) }
     }
 
     /// Tells of an event, if anybody listens.
@@ -357,11 +361,8 @@ impl StoreCore {
     }
 
     /// A call was suspended: what stress and observers want.
-    #[inline]
+    #[cold]
     fn suspended(&mut self, leaf: NonNull<Header>) {
-        if !self.watched {
-            return;
-        }
         self.record_suspend(leaf);
         if let Some(n) = self.engine.inner.config.stress_normalize {
             // SAFETY: the chain was just parked, and is owned by the dispatch loop.
@@ -680,6 +681,9 @@ pub(crate) unsafe fn poll(
 ) -> Progress {
     let mut parked = parked;
     let mut fresh = fresh;
+    // the last poll may have been another thread's
+    // SAFETY: the caller's.
+    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     loop {
         let leaf = parked.leaf;
         // SAFETY: the leaf of a chain the caller owns.
@@ -714,6 +718,9 @@ pub(crate) unsafe fn poll_once(
     fresh: bool,
 ) -> Poll<Outcome> {
     let mut parked = Parked { leaf, ticket: None };
+    // the last poll may have been another thread's
+    // SAFETY: the caller's.
+    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     // SAFETY: the caller's.
     let _mode = unsafe { ModeGuard::new(core, mode) };
     // SAFETY: the leaf of a chain the caller owns.
@@ -739,45 +746,73 @@ pub(crate) unsafe fn leaf_context(leaf: NonNull<Header>) -> *mut VmContext {
 }
 
 impl StoreCore {
-    /// A leaf's payload is gone: recycles its block and goes on behind it, with its results or without.
+    /// A leaf's payload is gone: goes on behind it, with its results or without.
     ///
     /// # Safety
-    /// The caller owns the chain and uses the store exclusively.
-    #[inline]
+    /// As for `leaf_ready`.
     pub(crate) unsafe fn leaf_done(
         this: NonNull<Self>,
         context: *mut VmContext,
         leaf: NonNull<Header>,
         ready: Result<(), Pending>,
     ) -> Outcome {
+        match ready {
+            // SAFETY: the caller's.
+            Ok(()) => unsafe { Self::leaf_ready(this, context, leaf) },
+            // SAFETY: the caller's.
+            Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
+        }
+    }
+
+    /// A leaf's results are in its context and its payload is gone: recycles its block and goes on behind it.
+    ///
+    /// # Safety
+    /// The caller owns the chain and uses the store exclusively. The context's stack limit was set on this thread, or is out
+    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)).
+    #[inline(always)]
+    pub(crate) unsafe fn leaf_ready(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+    ) -> Outcome {
+        // SAFETY: the caller's.
+        let next = unsafe { leaf.as_ref() }.next;
+        // SAFETY: the leaf's context is alive as long as the store.
+        let context_ref = unsafe { &mut *context };
+        // SAFETY: the payload is gone, the block out of the chain.
+        unsafe { context_ref.free_lists.give_leaf(leaf) };
+        // SAFETY: the caller's.
+        let max = unsafe { (*this.as_ptr()).max_wasm_stack };
+        // the limit set before will do if there is room enough above it
+        if context_ref.stack_limit > here().wrapping_sub(max / 2) {
+            context_ref.stack_limit = stack_limit(max);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::resume(this, context, next) }
+    }
+
+    /// A leaf failed and its payload is gone: whoever waits for it goes too.
+    ///
+    /// # Safety
+    /// As for `leaf_ready`.
+    #[cold]
+    pub(crate) unsafe fn leaf_failed(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        leaf: NonNull<Header>,
+        pending: Pending,
+    ) -> Outcome {
         // SAFETY: the caller's.
         let next = unsafe { leaf.as_ref() }.next;
         // SAFETY: the leaf's context is alive as long as the store.
         let free_lists = unsafe { &mut (*context).free_lists };
         // SAFETY: the payload is gone, the block out of the chain.
-        unsafe { free_lists.give(leaf) };
-        match ready {
-            Ok(()) => {
-                // SAFETY: the caller's.
-                let max = unsafe { (*this.as_ptr()).max_wasm_stack };
-                // SAFETY: the caller's.
-                let before = unsafe { (*context).stack_limit };
-                // SAFETY: the caller's.
-                unsafe { (*context).stack_limit = stack_limit(max) };
-                // SAFETY: the caller's.
-                let outcome = unsafe { Self::resume(this, context, next) };
-                // SAFETY: the caller's.
-                unsafe { (*context).stack_limit = before };
-                outcome
-            }
-            Err(pending) => {
-                // SAFETY: the caller's.
-                let core = unsafe { &mut *this.as_ptr() };
-                core.set_pending(pending, WasmBacktrace::default());
-                core.trapped(next);
-                Outcome::Trapped
-            }
-        }
+        unsafe { free_lists.give_leaf(leaf) };
+        // SAFETY: the caller's.
+        let core = unsafe { &mut *this.as_ptr() };
+        core.set_pending(pending, WasmBacktrace::default());
+        core.trapped(next);
+        Outcome::Trapped
     }
 }
 

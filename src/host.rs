@@ -202,8 +202,12 @@ impl<T, F> Call<'_, T, F> {
         EXIT_SUSPENDED
     }
 
-    fn name(&self) -> String {
-        format!("{}::{}", self.host.module, self.host.name)
+    /// Something that cannot wait is in the way of this function's suspension.
+    #[cold]
+    fn cannot_suspend(&self) -> Error {
+        let awaiting = format!("{}::{}", self.host.module, self.host.name);
+        let beneath = self.core().activations.beneath();
+        CannotSuspend { awaiting, beneath }.into()
     }
 }
 
@@ -428,8 +432,21 @@ pub(crate) static YIELD: LeafVtable = LeafVtable {
     complete: never_complete,
 };
 
-/// Takes a block for a leaf of `size` bytes and fills its header.
+/// A leaf of this type, for a payload of `size` bytes.
 #[inline]
+fn take_leaf(context: &mut VmContext, size: usize, vtable: &'static LeafVtable) -> NonNull<Header> {
+    match context
+        .free_lists
+        .take_leaf(std::ptr::from_ref(vtable).cast())
+    {
+        // a spare leaf was this context's before, so all its header says is right
+        Some(leaf) => leaf,
+        None => new_leaf(context, size, vtable, 0),
+    }
+}
+
+/// Takes a block for a leaf of `size` bytes and fills its header.
+#[cold]
 pub(crate) fn new_leaf(
     context: &mut VmContext,
     size: usize,
@@ -576,12 +593,8 @@ where
             Ok(EXIT_RETURNED)
         }
         Poll::Pending => {
-            if let Some(beneath) = call.core().activations.cannot_suspend() {
-                return Err(CannotSuspend {
-                    awaiting: call.name(),
-                    beneath,
-                }
-                .into());
+            if call.core().activations.is_sync() {
+                return Err(call.cannot_suspend());
             }
             std::mem::forget(slot);
             Ok(call.suspend(leaf))
@@ -692,6 +705,18 @@ impl<A: Awaiter> AwaiterLeaf<A> {
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
 
+/// # Safety
+/// `words` has one word per result.
+#[inline(never)]
+unsafe fn completed_at_once<A: Awaiter>(awaiter: A, words: *mut u64) -> Result<u32, Error> {
+    let results = awaiter.get_result().into_result()?;
+    // SAFETY: the caller's.
+    let words =
+        unsafe { std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT) };
+    results.write(words);
+    Ok(EXIT_RETURNED)
+}
+
 /// A closure that makes an awaiter as a host function.
 pub(crate) fn awaiter_closure<T, F, P, A>(closure: F) -> HostClosure
 where
@@ -724,23 +749,15 @@ where
             let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
-                let results = awaiter.get_result().into_result()?;
                 // SAFETY: a host stub's words.
-                results.write(unsafe {
-                    std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT)
-                });
-                return Ok(EXIT_RETURNED);
+                return unsafe { completed_at_once(awaiter, words) };
             }
-            if let Some(beneath) = call.core().activations.cannot_suspend() {
-                return Err(CannotSuspend {
-                    awaiting: call.name(),
-                    beneath,
-                }
-                .into());
+            if call.core().activations.is_sync() {
+                return Err(call.cannot_suspend());
             }
             // SAFETY: the live context of the stub that called.
             let context = unsafe { &mut *call.context };
-            let leaf = new_leaf(context, size_of::<A>(), AwaiterLeaf::<A>::VTABLE_REF, 0);
+            let leaf = take_leaf(context, size_of::<A>(), AwaiterLeaf::<A>::VTABLE_REF);
             // SAFETY: the block has room for an `A`.
             unsafe { payload(leaf).cast::<A>().write(awaiter) };
             Ok(call.suspend(leaf))

@@ -11,7 +11,7 @@
 //! | token used | the call's home thread | `home` says so: plain loads and stores |
 //! | token used | another thread | moves `home` here, by compare-exchange |
 //! | handle dropped | the home thread, call parked | cancels at once: `home` becomes [`CANCELLED`], by compare-exchange |
-//! | handle dropped | another thread | leaves `claim` = [`ORPHANED`]: whoever uses or drops the token next cancels |
+//! | handle dropped | another thread | sets `home` = [`ORPHAN`], then `claim` = [`ORPHANED`]: whoever uses or drops the token next cancels |
 //! | the call ends | anywhere | `claim` = [`FINISHED`], by compare-exchange: the loser of that race frees the store |
 //!
 //! **Invariant (home).** `home` is the thread that ran the call last. Only that thread may run it, or cancel it, without
@@ -105,7 +105,7 @@ impl Resumption {
     pub fn resume(self) {
         match self.take() {
             Ok(core) => {
-                if !answer(core, Answer::Resumed) {
+                if !answer(core, RESUMED) {
                     // SAFETY: the token is the right to run it.
                     unsafe { OwnedCall::run(core) };
                 }
@@ -134,7 +134,7 @@ impl Drop for Resumption {
         .take()
         {
             Ok(core) => {
-                if !answer(core, Answer::Dropped) {
+                if !answer(core, DROPPED) {
                     // SAFETY: the token is the right to run it.
                     unsafe { OwnedCall::fail(core, NotCurrent::ResumptionDropped) };
                 }
@@ -197,36 +197,65 @@ impl Ticket {
 
 // --- The thread ---------------------------------------------------------------------------------------------------------
 
+/// What has become of a token that was given to an `on_completed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// The token went elsewhere; the call is not ours any more.
+    /// It went elsewhere; the call is not ours any more.
     None,
+    /// It was used on this thread meanwhile.
     Resumed,
+    /// It was dropped on this thread meanwhile.
     Dropped,
 }
 
+/// In [`COMPLETING`]: the token was used.
+const RESUMED: usize = 1;
+/// In [`COMPLETING`]: the token was dropped.
+const DROPPED: usize = 2;
+
 thread_local! {
-    /// The owned call whose `on_completed` runs on this thread, innermost.
-    static COMPLETING: Cell<*mut StoreCore> = const { Cell::new(ptr::null_mut()) };
-    /// What its token was used for meanwhile, on this thread.
-    static ANSWER: Cell<Answer> = const { Cell::new(Answer::None) };
-    /// Its address names the thread.
-    static HERE: Cell<u8> = const { Cell::new(0) };
+    /// The owned call whose `on_completed` runs on this thread, innermost; with one of the two bits above once its token
+    /// came back.
+    static COMPLETING: Cell<usize> = const { Cell::new(0) };
+    /// This thread's number; 0 until it is first asked for.
+    static THREAD: Cell<usize> = const { Cell::new(0) };
 }
 
-#[inline]
+/// A number no other thread of this process has, or had.
+#[inline(always)]
 fn this_thread() -> usize {
-    HERE.with(|here| ptr::from_ref(here).addr())
+    match THREAD.get() {
+        0 => number_thread(),
+        number => number,
+    }
+}
+
+#[cold]
+fn number_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(FIRST_THREAD);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    THREAD.set(number);
+    number
 }
 
 /// Answers an `on_completed` of this call on this thread, if there is one.
-#[inline]
-fn answer(core: NonNull<StoreCore>, answer: Answer) -> bool {
-    let inside = COMPLETING.get() == core.as_ptr();
+#[inline(always)]
+fn answer(core: NonNull<StoreCore>, answer: usize) -> bool {
+    let call = core.addr().get();
+    let inside = COMPLETING.get() == call;
     if inside {
-        ANSWER.set(answer);
+        COMPLETING.set(call | answer);
     }
     inside
+}
+
+/// What [`COMPLETING`] says at the end, of this call.
+fn answer_of(core: NonNull<StoreCore>, after: usize) -> Answer {
+    match after.wrapping_sub(core.addr().get()) {
+        RESUMED => Answer::Resumed,
+        DROPPED => Answer::Dropped,
+        _ => Answer::None,
+    }
 }
 
 // --- Owned calls --------------------------------------------------------------------------------------------------------
@@ -235,6 +264,10 @@ fn answer(core: NonNull<StoreCore>, answer: Answer) -> bool {
 const CANCELLED: usize = 1;
 /// `home` of a parked call that its handle looks at.
 const LOCKED: usize = 2;
+/// `home` of a call whose handle is gone, so that whoever comes next takes notice.
+const ORPHAN: usize = 3;
+/// Other values are numbers of threads.
+const FIRST_THREAD: usize = 4;
 
 /// `claim`: the handle has not been dropped, the call has not ended.
 const OPEN: u8 = 0;
@@ -244,6 +277,8 @@ const FINISHED: u8 = 1;
 const ORPHANED: u8 = 2;
 /// `claim`: the call waits for a future, which is the handle's to poll.
 const OFFERED: u8 = 3;
+/// `claim`: the token found its handle going, and left the call to it.
+const LEFT: u8 = 4;
 
 /// The call is somebody's: running, or waiting for a token that is out.
 const RUNNING: u8 = 0;
@@ -307,11 +342,28 @@ unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
     })));
 }
 
+/// Drops the awaiter of a call whose token was not used; that is the error.
+///
+/// # Safety
+/// `leaf` is a live awaiter leaf; its payload is gone afterwards.
+#[cold]
+unsafe fn give_up(leaf: NonNull<Header>, reason: NotCurrent) -> Pending {
+    // SAFETY: the caller's.
+    let drop_payload = unsafe { vtable_of(leaf) }.drop_payload();
+    // SAFETY: the caller's.
+    match catch_unwind(AssertUnwindSafe(|| unsafe { drop_payload(leaf) })) {
+        Ok(()) => Pending::Error(Error::new(reason)),
+        Err(panic) => Pending::Panic(panic),
+    }
+}
+
 /// Whether whoever holds the token may run the call.
 enum Right {
     Yes,
     /// The handle has cancelled it; only the store is left to be freed.
     Cancelled,
+    /// The handle is gone; the call is to be cancelled here.
+    Orphaned,
 }
 
 impl OwnedCall {
@@ -331,36 +383,48 @@ impl OwnedCall {
     unsafe fn take_home(core: NonNull<StoreCore>) -> Right {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
-        if call.home.load(Ordering::Relaxed) == this_thread() {
-            Right::Yes
-        } else {
-            call.move_home()
+        // a thread without a number is nobody's home
+        if call.home.load(Ordering::Relaxed) == THREAD.get() {
+            return Right::Yes;
         }
+        // SAFETY: the caller's.
+        unsafe { Self::move_home(core) }
     }
 
+    /// # Safety
+    /// As for `take_home`.
     #[cold]
-    fn move_home(&self) -> Right {
-        let mut before = self.home.load(Ordering::Acquire);
+    unsafe fn move_home(core: NonNull<StoreCore>) -> Right {
+        // SAFETY: the caller's.
+        let call = unsafe { Self::of(core) };
+        let mut before = call.home.load(Ordering::Acquire);
         loop {
-            if before == CANCELLED {
-                return Right::Cancelled;
+            match before {
+                CANCELLED => return Right::Cancelled,
+                ORPHAN => return Right::Orphaned,
+                LOCKED => {
+                    // the handle looks at the chain, on another thread
+                    std::thread::yield_now();
+                    before = call.home.load(Ordering::Acquire);
+                    continue;
+                }
+                _ => (),
             }
-            if before == LOCKED {
-                // the handle looks at the chain, on another thread
-                std::thread::yield_now();
-                before = self.home.load(Ordering::Acquire);
-                continue;
-            }
-            match self.home.compare_exchange(
+            let moved = call.home.compare_exchange(
                 before,
                 this_thread(),
                 Ordering::AcqRel,
                 Ordering::Acquire,
-            ) {
-                Ok(_) => return Right::Yes,
+            );
+            match moved {
+                Ok(_) => break,
                 Err(now) => before = now,
             }
         }
+        // stack limits were those of the other thread
+        // SAFETY: the right is here.
+        unsafe { &mut *core.as_ptr() }.forget_stack_limits();
+        Right::Yes
     }
 
     /// Resumes a call that waits for its token.
@@ -370,12 +434,6 @@ impl OwnedCall {
     #[inline]
     unsafe fn run(core: NonNull<StoreCore>) {
         // SAFETY: the caller's.
-        if let Right::Cancelled = unsafe { Self::take_home(core) } {
-            // SAFETY: the token's right is given up.
-            unsafe { Self::token_of_cancelled(core) };
-            return;
-        }
-        // SAFETY: the right is here now.
         unsafe { Self::go_on(core, Ok(())) };
     }
 
@@ -386,29 +444,25 @@ impl OwnedCall {
     #[cold]
     unsafe fn fail(core: NonNull<StoreCore>, reason: NotCurrent) {
         // SAFETY: the caller's.
-        if let Right::Cancelled = unsafe { Self::take_home(core) } {
-            // SAFETY: the token's right is given up.
-            unsafe { Self::token_of_cancelled(core) };
-            return;
-        }
-        // SAFETY: the right is here now.
         unsafe { Self::go_on(core, Err(reason)) };
     }
 
     /// The loop: takes the awaiter's result, runs the guest until it waits for something else.
     ///
     /// # Safety
-    /// The caller has the right to run the call, which is parked at an awaiter, on this thread.
+    /// The caller holds the token's right, or its answer, and gives it up.
     #[inline]
     unsafe fn go_on(core: NonNull<StoreCore>, mut right: std::result::Result<(), NotCurrent>) {
         loop {
+            // in a later turn, too: the token that came back may have been on another thread meanwhile
+            // SAFETY: the token's right is here, and given up where it is no good.
+            match unsafe { Self::take_home(core) } {
+                Right::Yes => (),
+                Right::Cancelled => return unsafe { Self::token_of_cancelled(core) },
+                Right::Orphaned => return unsafe { Self::token_of_orphan(core) },
+            }
             // SAFETY: ours to run.
             let call = unsafe { &mut (*core.as_ptr()).call };
-            if call.claim.load(Ordering::Relaxed) == ORPHANED {
-                // SAFETY: the handle is gone, the right is here.
-                unsafe { Self::cancel_orphan(core) };
-                return;
-            }
             call.state.store(RUNNING, Ordering::Relaxed);
             // SAFETY: parked, so there is one.
             let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
@@ -416,17 +470,21 @@ impl OwnedCall {
             let vtable = unsafe { vtable_of(leaf) };
             // SAFETY: the same.
             let context = unsafe { leaf_context(leaf) };
-            let ready = match right {
+            let outcome = match right {
                 // SAFETY: an awaiter's leaf, completed once; its context is alive.
-                Ok(()) => unsafe { complete(vtable, leaf, &mut *context) },
+                Ok(()) => match unsafe { complete(vtable, leaf, &mut *context) } {
+                    // SAFETY: ours to run; the payload is gone.
+                    Ok(()) => unsafe { StoreCore::leaf_ready(core, context, leaf) },
+                    // SAFETY: the same.
+                    Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
+                },
                 Err(reason) => {
-                    // SAFETY: an awaiter's leaf, dropped once.
-                    unsafe { (vtable.drop_payload())(leaf) };
-                    Err(Pending::Error(Error::new(reason)))
+                    // SAFETY: an awaiter's leaf, given up once.
+                    let pending = unsafe { give_up(leaf, reason) };
+                    // SAFETY: ours to run; the payload is gone.
+                    unsafe { StoreCore::leaf_failed(core, context, leaf, pending) }
                 }
             };
-            // SAFETY: ours to run; the payload is gone.
-            let outcome = unsafe { StoreCore::leaf_done(core, context, leaf, ready) };
             // SAFETY: ours to run.
             match unsafe { Self::park(core, outcome) } {
                 Answer::None => return,
@@ -460,25 +518,17 @@ impl OwnedCall {
             match vtable.kind {
                 LeafKind::Awaiter => {
                     call.state.store(PARKED_TOKEN, Ordering::Release);
-                    let before = (
-                        COMPLETING.replace(core.as_ptr()),
-                        ANSWER.replace(Answer::None),
-                    );
+                    let before = COMPLETING.replace(core.addr().get());
                     // SAFETY: an awaiter's leaf; the token is the only one.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
                         (vtable.on_completed)(leaf, Resumption::owned(core));
                     }));
-                    let answer = ANSWER.replace(before.1);
-                    COMPLETING.set(before.0);
-                    if let Err(panic) = told {
-                        if answer != Answer::None {
-                            // SAFETY: the token came back, so the call is ours: it ends with the panic.
-                            unsafe { Self::end_with_panic(core, leaf, panic) };
-                            return Answer::None;
-                        }
-                        resume_unwind(panic);
+                    let after = COMPLETING.replace(before);
+                    if told.is_ok() && after == core.addr().get() {
+                        return Answer::None;
                     }
-                    return answer;
+                    // SAFETY: ours to run if the token came back.
+                    return unsafe { Self::came_back(core, leaf, after, told) };
                 }
                 LeafKind::Future => {
                     // SAFETY: ours to run, and given up.
@@ -495,18 +545,30 @@ impl OwnedCall {
         }
     }
 
+    /// The token came back on this thread, or `on_completed` panicked. If both, the call is ours and ends with the panic; if
+    /// only the panic is there, it is all there is to pass on.
+    ///
+    /// # Safety
+    /// `after` is what [`COMPLETING`] was at the end; the caller has the right to run the call if it says so.
     #[cold]
-    unsafe fn end_with_panic(
+    unsafe fn came_back(
         core: NonNull<StoreCore>,
         leaf: NonNull<Header>,
-        panic: crate::host::Panic,
-    ) {
-        // SAFETY: the caller has the right to run the call.
+        after: usize,
+        told: std::result::Result<(), crate::host::Panic>,
+    ) -> Answer {
+        let answer = answer_of(core, after);
+        let Err(panic) = told else { return answer };
+        if answer == Answer::None {
+            resume_unwind(panic);
+        }
+        // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
         store.set_pending(Pending::Panic(panic), Default::default());
         store.release(leaf);
-        // SAFETY: the same.
+        // SAFETY: the caller's.
         unsafe { Self::done(core, Outcome::Trapped) };
+        Answer::None
     }
 
     /// Offers the call to its handle, which is to poll a future; the last thing this thread does with it.
@@ -580,6 +642,23 @@ impl OwnedCall {
         }
         // SAFETY: the caller's.
         unsafe { Self::free(core) };
+    }
+
+    /// The token of a call whose handle is gone, or going, is used or dropped: whoever comes last cancels the call.
+    ///
+    /// # Safety
+    /// The caller holds the token's right and gives it up; `home` is [`ORPHAN`].
+    #[cold]
+    unsafe fn token_of_orphan(core: NonNull<StoreCore>) {
+        // SAFETY: alive until the second of the two comes here.
+        let claim = &unsafe { Self::of(core) }.claim;
+        if claim
+            .compare_exchange(OPEN, LEFT, Ordering::AcqRel, Ordering::Acquire)
+            .is_err()
+        {
+            // SAFETY: the handle was here before.
+            unsafe { Self::cancel_orphan(core) };
+        }
     }
 
     /// The token of a cancelled call is used or dropped: whoever comes last frees the store.
@@ -661,6 +740,7 @@ impl<T: Send + 'static, R: WasmResults> Call<T, R> {
         let owned = unsafe { &mut *core.as_ptr() };
         owned.begin_use(func.func().store);
         owned.activations.mode = Mode::Owned;
+        owned.forget_stack_limits();
         owned.call.home.store(this_thread(), Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
@@ -877,12 +957,16 @@ impl<T, R> Drop for Call<T, R> {
             unsafe { OwnedCall::cancel_here(core) };
             return;
         }
+        // Whoever has the token, on another thread, takes notice; if it comes first, it leaves the call to us.
+        call.home.store(ORPHAN, Ordering::SeqCst);
         match call
             .claim
             .compare_exchange(OPEN, ORPHANED, Ordering::AcqRel, Ordering::Acquire)
         {
             // whoever runs it, or has its token, cancels it
             Ok(_) => (),
+            // SAFETY: the token was here, and its right is ours.
+            Err(LEFT) => unsafe { OwnedCall::cancel_orphan(core) },
             Err(_) => {
                 // offered to the handle, or done: wait until the other thread has let go
                 call.settled_state();
@@ -900,16 +984,13 @@ impl OwnedCall {
     #[cold]
     unsafe fn cancel_here(core: NonNull<StoreCore>) {
         // Dropping the awaiter may drop the token, here and now; then it answers us instead of freeing the store.
-        let before = (
-            COMPLETING.replace(core.as_ptr()),
-            ANSWER.replace(Answer::None),
-        );
+        let before = COMPLETING.replace(core.addr().get());
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
         let released = NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut()))
             .map(|leaf| catch_unwind(AssertUnwindSafe(|| store.release(leaf))));
-        let token_gone = ANSWER.replace(before.1) != Answer::None;
-        COMPLETING.set(before.0);
+        let answer = answer_of(core, COMPLETING.replace(before));
+        let token_gone = answer != Answer::None;
         // SAFETY: alive until the second of the two comes here.
         if token_gone
             || unsafe { Self::of(core) }

@@ -201,6 +201,14 @@ impl StoreCore {
             .sum()
     }
 
+    /// The stack limits in all contexts are those of another thread.
+    pub(crate) fn forget_stack_limits(&mut self) {
+        for &instance in &self.instances {
+            // SAFETY: owned by this store.
+            unsafe { (*instance.as_ptr()).context.stack_limit = usize::MAX };
+        }
+    }
+
     /// Makes the transfer area at least that large.
     pub(crate) fn reserve_transfer(&mut self, words: u32) {
         if self.transfer.len() < words as usize {

@@ -13,6 +13,12 @@
 //!                                     mov ecx, SUSPENDED; leave; ret
 //! ```
 //!
+//! A block that comes back from the free list still has the header it had. If it was made at this very point, that is most
+//! of the work: an awaiting loop writes its live slots and two links.
+//!
+//! **Invariant (code outlives the free lists).** A block's `site` may be compared long after the block was given back,
+//! because no code is freed before the store that has the lists.
+//!
 //! The optimizer and the register allocator never learn of it: every value that lives across a call lies in a frame slot.
 
 #![forbid(unsafe_code)]
@@ -194,7 +200,17 @@ pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, l
         emit_allocate(masm, words);
     }
 
-    // fill it
+    // fill it, unless it was this very point's before: then its header is as it was
+    let filled = masm.label();
+    masm.mov_reloc(regs::RAX, RelocTarget::Site(suspend.site));
+    masm.alu(
+        Alu::Cmp,
+        Width::W64,
+        regs::RAX,
+        Mem::new(BLOCK, offsets::SITE),
+    );
+    masm.jcc(Cc::Equal, filled);
+    masm.store(Width::W64, Mem::new(BLOCK, offsets::SITE), regs::RAX);
     match suspend.resume {
         ResumeEntry::Here(label) => masm.lea_label(regs::RAX, label),
         ResumeEntry::Tier0 => masm.mov_reloc(regs::RAX, RelocTarget::Tier0ResumeEntry),
@@ -211,8 +227,6 @@ pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, l
         }
         None => masm.store_imm(Width::W64, Mem::new(BLOCK, offsets::RESUME_ADDRESS), 0),
     }
-    masm.mov_reloc(regs::RAX, RelocTarget::Site(suspend.site));
-    masm.store(Width::W64, Mem::new(BLOCK, offsets::SITE), regs::RAX);
     let flags = u32::from(class.unwrap_or(NO_CLASS))
         | if suspend.count_resumes {
             FLAG_COUNT_RESUMES
@@ -224,18 +238,18 @@ pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, l
         Mem::new(BLOCK, offsets::FLAGS),
         flags.cast_signed(),
     );
-    match suspend.counter {
-        Some(slot) => {
-            masm.mov(Width::W32, regs::RAX, slot);
-            masm.store(Width::W32, Mem::new(BLOCK, offsets::COUNTER), regs::RAX);
-        }
-        None => masm.store_imm(Width::W32, Mem::new(BLOCK, offsets::COUNTER), 0),
+    if suspend.counter.is_none() {
+        masm.store_imm(Width::W32, Mem::new(BLOCK, offsets::COUNTER), 0);
     }
     masm.store_imm(Width::W64, Mem::new(BLOCK, offsets::TASK_CONTEXT), 0);
-    masm.store_imm(Width::W64, Mem::new(BLOCK, offsets::NEXT), 0);
+    masm.bind(filled);
+    if let Some(slot) = suspend.counter {
+        masm.mov(Width::W32, regs::RAX, slot);
+        masm.store(Width::W32, Mem::new(BLOCK, offsets::COUNTER), regs::RAX);
+    }
     copy_image(masm, suspend.image, Direction::ToContinuation);
 
-    // link it behind the chain so far
+    // link it behind the chain so far; its own link is written by whoever comes next, at last by the dispatch loop
     let tail = Mem::context(offsets::CHAIN_TAIL);
     masm.mov(Width::W64, regs::RAX, tail);
     masm.store(Width::W64, Mem::new(regs::RAX, offsets::NEXT), BLOCK);

@@ -67,7 +67,6 @@ pub unsafe extern "C" fn cross_call() {
         "mov rax, [rdi + {next}]",
         "mov [r15 + {free_list}], rax",
         "3:",
-        "mov qword ptr [rdi + {next}], 0",
         "lea rax, [rip + {resume_stub}]",
         "mov [rdi + {resume}], rax",
         "mov qword ptr [rdi + {resume_address}], 0",

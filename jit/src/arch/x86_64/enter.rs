@@ -1,22 +1,22 @@
 //! Rust to guest code and back.
 //!
 //! ```text
-//!   Rust frame (dispatch loop)
-//!   ├─ return address into Rust
-//!   │  rbp rbx r12 r13 r14 r15       saved for Rust
-//!   │  padding                        keeps the stack aligned
-//!   ├─ return address into `enter`
+//!   Rust frame (dispatch loop): whatever it needs of rbx, r12..r15 it has saved itself, where it was inlined to
+//!   ├─ rbx rbp                        the two that an asm block cannot say it loses
+//!   ├─ return address into the Rust function
 //!   guest frame                       its saved frame register is 0: backtraces end here
 //! ```
+//!
+//! This is an inlined block and not a function: the six registers that a function would save and restore at each entry are
+//! saved once, outside of whatever loop resumes calls.
 
-use crate::runtime::context::{VmContext, offsets};
+use crate::{frame::abi::EXIT_RETURNED, runtime::context::VmContext};
 
-/// How guest code left, in the registers of a C return value.
-#[repr(C)]
+/// How guest code left.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
     /// The exit word.
-    pub word: u64,
+    pub word: u32,
     /// The context that was current when it left.
     pub context: *mut VmContext,
 }
@@ -24,44 +24,50 @@ pub struct Exit {
 /// Calls `target` with `argument` in the continuation register.
 ///
 /// # Machine contract
-/// *On entry* (C convention): context, address of guest code, argument. *At the target*: `r15` = context, `rdi` = argument,
-/// `rbp` = 0, stack as after a call. *On exit*: result registers are in [`VmContext::results`] of the context that is
-/// current then. *Clobbers*: what the C convention lets a function clobber.
+/// *At the target*: `r15` = context, `rdi` = argument, `rbp` = 0, stack as after a call. *On exit*: if guest code returned,
+/// its result registers are in [`VmContext::results`] of the context that is current then. *Clobbers*: every register but
+/// the stack's, and `rbx` and `rbp`, which are restored.
 ///
 /// # Safety
 /// 1. `target` is a resume door, a tier-0 resume entry (`argument` is a continuation made for it, owned by the caller, who
 ///    gives it up) or an entry stub (`argument` points to its arguments).
 /// 2. `context` is the live context of the instance that code belongs to, and nobody else uses its store meanwhile.
 /// 3. `context.stack_limit` is set for this thread.
-#[unsafe(naked)]
-pub unsafe extern "C" fn enter(context: *mut VmContext, target: usize, argument: usize) -> Exit {
-    std::arch::naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "sub rsp, 8",
-        "mov r15, rdi",
-        "mov rdi, rdx",
-        "xor ebp, ebp",
-        "call rsi",
-        // ecx = exit word, r15 = context, results in rax rdx xmm0 xmm1
-        "mov [r15 + {results}], rax",
-        "mov [r15 + {results} + 8], rdx",
-        "movsd [r15 + {results} + 16], xmm0",
-        "movsd [r15 + {results} + 24], xmm1",
-        "mov eax, ecx",
-        "mov rdx, r15",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        results = const offsets::RESULTS,
-    )
+#[inline(always)]
+pub unsafe fn enter(context: *mut VmContext, target: usize, argument: usize) -> Exit {
+    let word: u32;
+    let left: *mut VmContext;
+    let (int0, int1): (u64, u64);
+    let (float0, float1): (f64, f64);
+    // SAFETY: (1), (2), (3). The block names every register that guest code loses.
+    unsafe {
+        std::arch::asm!(
+            "push rbx",
+            "push rbp",
+            "xor ebp, ebp",
+            "call rsi",
+            "pop rbp",
+            "pop rbx",
+            inout("r15") context => left,
+            inout("rdi") argument => _,
+            inout("rsi") target => _,
+            lateout("rax") int0,
+            lateout("rdx") int1,
+            lateout("ecx") word,
+            lateout("xmm0") float0,
+            lateout("xmm1") float1,
+            lateout("r12") _,
+            lateout("r13") _,
+            lateout("r14") _,
+            clobber_abi("C"),
+        );
+    }
+    if word == EXIT_RETURNED {
+        // SAFETY: (2): the context of an instance of the same store.
+        unsafe { (*left).results = [int0, int1, float0.to_bits(), float1.to_bits()] };
+    }
+    Exit {
+        word,
+        context: left,
+    }
 }

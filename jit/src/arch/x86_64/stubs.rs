@@ -6,7 +6,7 @@
 //! ```
 
 use super::{
-    masm::{Cc, CpuFeatures, Masm, Mem, Width},
+    masm::{Alu, Cc, CpuFeatures, Masm, Mem, Width},
     registers::{
         ARGS, CONTEXT, ENVIRONMENT, EXIT, FLOAT_ARGUMENTS, FLOAT_RESULT_REGISTERS, FRAME,
         HELPER_ARGS, RAX, RDI, RESULTS, SCRATCH, STACK,
@@ -147,6 +147,9 @@ pub fn entry_stub(ty: &FuncType) -> Vec<u8> {
     masm.finish().expect("at most a thousand parameters").bytes
 }
 
+/// A host stub that needs more stack than this tests the limit.
+const SMALL: u32 = 256;
+
 /// The host stub of a function type: position-independent code.
 ///
 /// # Machine contract
@@ -162,9 +165,20 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
     let size = words(count.next_multiple_of(2));
     let word = |i: usize| Mem::new(FRAME, words(i) - size);
     masm.enter_frame();
-    let overflow = masm.trap_site(TrapCode::StackOverflow, WasmOffset(0));
-    let reset = masm.label();
-    masm.make_room(size.cast_unsigned(), reset);
+    if size > 0 {
+        // the caller has tested the limit, and what lies below it is room for helpers; words beyond that are tested
+        masm.lea(Width::W64, STACK, Mem::new(FRAME, -size));
+    }
+    let large = (size.cast_unsigned() > SMALL).then(|| masm.label());
+    if let Some(overflow) = large {
+        masm.alu(
+            Alu::Cmp,
+            Width::W64,
+            STACK,
+            Mem::context(offsets::STACK_LIMIT),
+        );
+        masm.jcc(Cc::Below, overflow);
+    }
     let params = param_places(ty);
     if params
         .iter()
@@ -219,9 +233,12 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
     }
     masm.leave();
     masm.ret();
-    masm.bind(reset);
-    masm.reset_stack();
-    masm.jmp(overflow);
+    if let Some(overflow) = large {
+        let trap = masm.trap_site(TrapCode::StackOverflow, WasmOffset(0));
+        masm.bind(overflow);
+        masm.reset_stack();
+        masm.jmp(trap);
+    }
     masm.emit_deferred();
     masm.finish()
         .expect("at most a thousand parameters and results")
