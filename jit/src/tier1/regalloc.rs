@@ -168,7 +168,7 @@ impl Allocated {
                 while let Some((_, edit)) = edits.next_if(|(point, _)| {
                     point.inst().index() < inst.index() || *point == ProgPoint::before(inst)
                 }) {
-                    let regalloc2::Edit::Move { from, to } = edit;
+                    let Edit::Move { from, to } = edit;
                     let _ = writeln!(text, "    {to} = {from}");
                 }
                 let (data, offset) = &self.insts[inst.index()];
