@@ -23,6 +23,10 @@ pub enum Tiers {
 }
 
 /// Every environment variable that is read: how it is set, and what that does. CONTRIBUTING.md has the same table.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "documentation that a test compares")
+)]
 const KNOBS: [(&str, &str); 5] = [
     (
         "MIDAIR_EVENTS=1",
