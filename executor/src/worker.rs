@@ -114,6 +114,7 @@ impl<'a> Worker<'a> {
         }
         // SAFETY: a queue gave us the runnable, and this thread is entered.
         unsafe { resumption::run(self.shared, &self.site.counters, task) };
+        self.site.queue.publish();
     }
 
     /// The next task of our own, or of everybody's.
@@ -243,6 +244,7 @@ impl<'a> Worker<'a> {
     fn sleep(&self, done: &impl Fn() -> bool) {
         let idle = &self.pool.idle;
         let workers = self.pool.sites.len();
+        self.site.queue.publish();
         self.shared.timers.fire();
         idle.announce(self.index, self.searching.replace(false));
         self.site.counters.add_park();
