@@ -58,7 +58,9 @@ static TOKIO_MULTI: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
 static SMOL_MULTI: OnceLock<&'static async_executor::Executor<'static>> = OnceLock::new();
 
 fn midair_pool() -> &'static midair_executor::Executor {
-    MIDAIR_POOL.get_or_init(|| midair_executor::Executor::new(2))
+    MIDAIR_POOL.get_or_init(|| {
+        midair_executor::Executor::new(std::env::var("W").map_or(2, |w| w.parse().unwrap()))
+    })
 }
 
 fn smol_multi() -> &'static async_executor::Executor<'static> {

@@ -18,6 +18,8 @@ pub(crate) struct Current {
     worker: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
+    /// Wakes go to the back of the queue, not into the slot of the newest.
+    wakes_to_back: Cell<bool>,
     /// Units left, see `coop.rs`; `UNLIMITED` outside of tasks.
     budget: Cell<u8>,
     /// Task-locals. Not dropped with the thread, so that the thread-local needs no registration.
@@ -36,6 +38,7 @@ impl Current {
             worker: Cell::new(NO_WORKER),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
+            wakes_to_back: Cell::new(false),
             budget: Cell::new(UNLIMITED),
             context: Cell::new(ManuallyDrop::new(Context::empty())),
         }
@@ -134,6 +137,21 @@ pub(crate) fn end_poll(outer: Context) -> (bool, Context) {
         let context = current.context.replace(ManuallyDrop::new(outer));
         (current.self_woken.get(), ManuallyDrop::into_inner(context))
     })
+}
+
+/// Calls `wake`; what it wakes goes to the back of the queue.
+#[inline]
+pub(crate) fn wake_to_back(wake: impl FnOnce()) {
+    CURRENT.with(|current| {
+        current.wakes_to_back.set(true);
+        wake();
+        current.wakes_to_back.set(false);
+    });
+}
+
+#[inline]
+pub(crate) fn wakes_to_back() -> bool {
+    CURRENT.with(|current| current.wakes_to_back.get())
 }
 
 /// Makes other task-locals current.

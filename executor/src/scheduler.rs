@@ -222,9 +222,9 @@ impl Shared {
                 let queue = &pool.sites[current::worker()].queue;
                 match place {
                     // SAFETY: (1).
-                    Place::Next => unsafe { queue.push_lifo(task) },
+                    Place::Next if !current::wakes_to_back() => unsafe { queue.push_lifo(task) },
                     // SAFETY: (1).
-                    Place::Back => unsafe { queue.push_back(task) },
+                    Place::Next | Place::Back => unsafe { queue.push_back(task) },
                 }
             }
         }

@@ -239,7 +239,10 @@ unsafe fn complete<F: Future>(task: NonNull<TaskHeader>, output: Result<F::Outpu
                 cell.core.join_waker.with(|waker| {
                     // SAFETY: JOIN_WAKER was set when COMPLETE was: until we clear it, the cell is only read (rule 7).
                     if let Some(waker) = unsafe { &*waker } {
-                        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref()));
+                        // a parent that awaits many children is run when they are done, not after each
+                        current::wake_to_back(|| {
+                            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref()));
+                        });
                     }
                 });
                 let mut finish = state.finish_completion();
