@@ -35,6 +35,8 @@ mod park;
 
 mod idle;
 
+mod ticks;
+
 pub mod metrics;
 
 mod task;
@@ -77,3 +79,4 @@ pub use local::{LocalExecutor, spawn_local};
 pub use scope::Scope;
 pub use shutdown::ShutdownReport;
 pub use task::handle::{AbortHandle, AbortOnDrop, JoinError, JoinHandle};
+pub use ticks::Took;

@@ -211,6 +211,7 @@ impl LocalExecutor {
                 break output;
             }
             self.shared.timers.fire();
+            self.local().counters.interrupt();
             let mut ran = 0;
             while ran < MAIN_INTERVAL && !self.main.woken.load(Ordering::Relaxed) && self.tick() {
                 ran += 1;

@@ -61,7 +61,6 @@
 //! ```
 
 use std::ptr::{self, NonNull};
-use std::time::Instant;
 
 use crate::config::{TaskId, TaskInfo};
 use crate::context::Context;
@@ -186,7 +185,7 @@ fn restore_context() {
     drop(current::swap_context(Context::empty()));
 }
 
-#[cold]
+#[inline(never)]
 unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<TaskHeader>) {
     // SAFETY: the caller holds the runnable.
     let vtable = unsafe { task.as_ref() }.vtable;
@@ -204,14 +203,13 @@ unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<T
             embedded: vtable.embedded,
         });
     }
-    let start = Instant::now();
+    let begin = counters.begin_timed();
     // SAFETY: the caller's runnable and thread.
     unsafe { (vtable.run)(task) };
-    let took = start.elapsed();
+    let took = counters.end_timed(begin);
     if vtable.embedded {
         restore_context();
     }
-    counters.note_duration(took);
     if let Some(hooks) = &shared.config.hooks {
         hooks.after_poll(id, took);
     }

@@ -19,6 +19,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, UnsafeCell};
 use crate::task::cell;
 use crate::task::header::TaskHeader;
+use crate::ticks;
 use crate::time::Timers;
 
 /// One executor, as its threads, tasks and handles see it.
@@ -112,6 +113,9 @@ impl Local {
 
 impl Shared {
     pub(crate) fn local(config: Config) -> Self {
+        if config.is_instrumented() {
+            ticks::start();
+        }
         Self {
             injector: Injector::new(),
             timers: Timers::new(),
@@ -132,6 +136,9 @@ impl Shared {
     }
 
     pub(crate) fn pool(workers: usize, config: Config) -> Self {
+        if config.is_instrumented() {
+            ticks::start();
+        }
         let workers = workers.clamp(1, MAX_WORKERS);
         let shards = workers + OUTSIDE;
         let site = || Site {

@@ -13,7 +13,7 @@ use futures::task::{LocalSpawnExt, SpawnExt};
 use futures::{FutureExt, StreamExt};
 use midair_executor::context::Context;
 use midair_executor::{
-    Builder, Executor, Hooks, LocalExecutor, PanicPolicy, TaskId, TaskInfo, block_on, coop,
+    Builder, Executor, Hooks, LocalExecutor, PanicPolicy, TaskId, TaskInfo, Took, block_on, coop,
     spawn_local, task_local, time, yield_now,
 };
 
@@ -94,7 +94,7 @@ fn a_timer_works_without_an_executor() {
 #[test]
 fn a_nearer_timer_set_from_outside_wakes_the_sleeper_earlier() {
     let executor = Executor::new(1);
-    let far = executor.spawn(time::sleep(Duration::from_secs(3600)));
+    let far = executor.spawn(async { time::sleep(Duration::from_secs(3600)).await });
     let near = executor.spawn(async { time::sleep(Duration::from_millis(2)).await });
     block_on(near).expect("no panic");
     far.abort();
@@ -114,7 +114,7 @@ fn yielding_tasks_do_not_starve_timers() {
                 })
                 .detach();
         }
-        let sleeper = executor.spawn(time::sleep(Duration::from_millis(2)));
+        let sleeper = executor.spawn(async { time::sleep(Duration::from_millis(2)).await });
         block_on(sleeper).expect("no panic");
         stop.store(1, Ordering::Relaxed);
     }
@@ -286,7 +286,7 @@ impl Hooks for Record {
         self.0.before.lock().expect("no panic").push(name);
     }
 
-    fn after_poll(&self, _task: TaskId, _took: Duration) {
+    fn after_poll(&self, _task: TaskId, _took: Took) {
         self.0.after.fetch_add(1, Ordering::Relaxed);
     }
 }
