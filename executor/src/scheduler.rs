@@ -223,8 +223,12 @@ impl Shared {
     #[inline]
     unsafe fn push_here(&self, task: NonNull<TaskHeader>, place: Place) {
         match &self.kind {
-            // SAFETY: home: (2), and `push_back` calls nobody. push_back: (1).
-            Kind::Local(local) => unsafe { local.home(|home| home.queue.push_back(task)) },
+            Kind::Local(local) => {
+                // SAFETY: (1).
+                let push = |home: &mut Home| unsafe { home.queue.push_back(task) };
+                // SAFETY: 1. (2). 2. `push_back` calls nobody.
+                unsafe { local.home(push) };
+            }
             Kind::Pool(pool) => {
                 let queue = &pool.sites[current::worker()].queue;
                 match place {
@@ -271,8 +275,12 @@ impl Shared {
     /// 2. For a local executor, this is its home thread.
     pub(crate) unsafe fn register(&self, task: NonNull<TaskHeader>) -> bool {
         match &self.kind {
-            // SAFETY: home: (2), and `insert` calls nobody. insert: (1), and `forget` is part of completing.
-            Kind::Local(local) => unsafe { local.home(|home| home.owned.insert(task)) },
+            Kind::Local(local) => {
+                // SAFETY: 1. (1). 2. `forget` is part of completing.
+                let insert = |home: &mut Home| unsafe { home.owned.insert(task) };
+                // SAFETY: 1. (2). 2. `insert` calls nobody.
+                unsafe { local.home(insert) }
+            }
             // SAFETY: (1), and `forget` is part of completing.
             Kind::Pool(pool) => unsafe { pool.shard(task).lock().insert(task) },
         }
@@ -395,8 +403,10 @@ pub(crate) unsafe fn schedule_woken(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let scheduler = unsafe { task.as_ref() }.scheduler();
     if std::ptr::eq(scheduler, current::scheduler()) {
+        // SAFETY: the current one is alive.
+        let shared = unsafe { &*scheduler };
         // SAFETY: 1. is ours; 2. was tested.
-        unsafe { (*scheduler).push_here(task, Place::Next) };
+        unsafe { shared.push_here(task, Place::Next) };
     } else {
         // SAFETY: the executor outlives its runnables.
         unsafe { schedule_foreign(scheduler, task) };
@@ -474,8 +484,10 @@ pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
     let shared = unsafe { &*core.header.scheduler() };
     match &shared.kind {
         Kind::Local(local) => {
-            // SAFETY: home: (2). remove: (1).
-            unsafe { local.home(|home| home.owned.remove(task)) };
+            // SAFETY: (1).
+            let remove = |home: &mut Home| unsafe { home.owned.remove(task) };
+            // SAFETY: 1. (2). 2. `remove` calls nobody.
+            unsafe { local.home(remove) };
         }
         Kind::Pool(pool) => {
             // SAFETY: (1).

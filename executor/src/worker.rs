@@ -69,9 +69,15 @@ pub(crate) fn help(shared: &Shared, index: usize, done: impl Fn() -> bool) {
         unreachable!("workers belong to a pool");
     };
     let worker = Worker::new(shared, pool, index);
-    worker.work(done);
+    worker.work(|| done() || pool.idle.is_closing());
     if worker.searching.get() {
         worker.found();
+    }
+    // the end has begun: what we wait for may be ours to drop
+    while !done() {
+        if !worker.drop_one() {
+            worker.site.parker.park(None);
+        }
     }
 }
 
@@ -126,11 +132,11 @@ impl<'a> Worker<'a> {
             self.tend(ticks);
         }
         let queue = &self.site.queue;
-        if self.lifo_run.get() < LIFO_BOUND {
-            if let Some(task) = queue.pop_lifo() {
-                self.lifo_run.set(self.lifo_run.get() + 1);
-                return Some(task);
-            }
+        if self.lifo_run.get() < LIFO_BOUND
+            && let Some(task) = queue.pop_lifo()
+        {
+            self.lifo_run.set(self.lifo_run.get() + 1);
+            return Some(task);
         }
         self.lifo_run.set(0);
         queue
@@ -175,7 +181,7 @@ impl<'a> Worker<'a> {
 
     /// Wakes a sleeper, if what waits here is worth it.
     fn consider_sharing(&self) {
-        if self.site.queue.len() == 0 {
+        if self.site.queue.is_empty() {
             return;
         }
         if self.brisk.get() && self.pool.idle.is_watched() {
@@ -367,20 +373,23 @@ impl<'a> Worker<'a> {
         taken || !self.shared.injector.is_empty()
     }
 
+    /// Drops one of the tasks that are queued here, or registered and parked. `false`: there is none.
+    fn drop_one(&self) -> bool {
+        let queue = &self.site.queue;
+        let queued = queue.pop_lifo().or_else(|| queue.pop());
+        let queued = queued.or_else(|| self.take_injected());
+        let Some(task) = queued.or_else(|| self.pool.close_next(self.index)) else {
+            return false;
+        };
+        // SAFETY: a queue gave us the runnable, or closing it did, and this thread is entered.
+        unsafe { resumption::cancel(task) };
+        true
+    }
+
     /// The end: drops what is queued and what is registered, as long as there is any.
     fn close(&self) {
-        loop {
-            let task = self.site.queue.pop_lifo();
-            let task = task.or_else(|| self.site.queue.pop());
-            if let Some(task) = task.or_else(|| self.take_injected()) {
-                // SAFETY: a queue gave us the runnable, and this thread is entered.
-                unsafe { resumption::cancel(task) };
-            } else if let Some(task) = self.pool.close_next(self.index) {
-                // SAFETY: closing it gave us the runnable, and this thread is entered.
-                unsafe { resumption::cancel(task) };
-            } else if self.pool.has_ended() {
-                break;
-            } else {
+        while !self.pool.has_ended() {
+            if !self.drop_one() && !self.pool.has_ended() {
                 // others are at work, or a foreign thread holds a runnable and is about to push it
                 self.site.parker.park(None);
             }

@@ -473,7 +473,7 @@ fn a_scope_on_the_only_worker_does_not_wait_for_itself() {
             scope
                 .spawn(async {
                     yield_now().await;
-                    assert_eq!(text, "inside")
+                    assert_eq!(text, "inside");
                 })
                 .detach();
         });
@@ -482,6 +482,25 @@ fn a_scope_on_the_only_worker_does_not_wait_for_itself() {
             .expect("no panic")
     });
     assert_eq!(block_on(task).expect("no panic"), 5);
+}
+
+#[test]
+fn a_nested_wait_ends_with_the_executor() {
+    let executor = Arc::new(
+        Builder::new()
+            .workers(1)
+            .on_panic(PanicPolicy::Shutdown)
+            .build()
+            .expect("a thread"),
+    );
+    let inner = Arc::clone(&executor);
+    let task = executor.handle().spawn(async move {
+        let parked = inner.handle().spawn(pending::<()>());
+        inner.handle().spawn(async { panic!("enough") }).detach();
+        inner.block_on(parked).expect_err("the end").is_aborted()
+    });
+    // it was running when the end began, and finished in that very poll
+    assert!(block_on(task).expect("finished"));
 }
 
 #[test]

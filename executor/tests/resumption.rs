@@ -39,7 +39,7 @@ unsafe fn run(task: NonNull<TaskHeader>) {
         scheduled.again -= 1;
         queue(scheduled);
     } else {
-        finish(scheduled);
+        finish(*scheduled);
     }
 }
 
@@ -47,10 +47,10 @@ unsafe fn cancel(task: NonNull<TaskHeader>) {
     // SAFETY: as `take`.
     let scheduled = unsafe { take(task) };
     scheduled.counts.cancelled.fetch_add(1, Ordering::SeqCst);
-    finish(scheduled);
+    finish(*scheduled);
 }
 
-fn finish(mut scheduled: Box<Scheduled>) {
+fn finish(mut scheduled: Scheduled) {
     resumption::unbind(&mut scheduled.header);
     let _ = scheduled.done.send(thread::current().id());
 }

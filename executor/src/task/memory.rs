@@ -21,7 +21,7 @@ struct Kept {
 }
 
 struct Block {
-    next: *mut Block,
+    next: *mut Self,
 }
 
 thread_local! {
