@@ -16,6 +16,8 @@ const NO_WORKER: usize = usize::MAX;
 pub(crate) struct Current {
     scheduler: Cell<*const Shared>,
     worker: Cell<usize>,
+    /// The executor whose `block_on` waits here, or null.
+    ambient: Cell<*const Shared>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
     /// Wakes go to the back of the queue, not into the slot of the newest.
@@ -36,6 +38,7 @@ impl Current {
         Self {
             scheduler: Cell::new(ptr::null()),
             worker: Cell::new(NO_WORKER),
+            ambient: Cell::new(ptr::null()),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
             wakes_to_back: Cell::new(false),
@@ -59,6 +62,39 @@ thread_local! {
 #[inline]
 pub(crate) fn scheduler() -> *const Shared {
     CURRENT.with(|current| current.scheduler.get())
+}
+
+/// The executor that new tasks and timers of this thread belong to: the one it works for, or waits for; or null.
+#[inline]
+pub(crate) fn home() -> *const Shared {
+    CURRENT.with(|current| {
+        let scheduler = current.scheduler.get();
+        if scheduler.is_null() {
+            current.ambient.get()
+        } else {
+            scheduler
+        }
+    })
+}
+
+/// The executor whose `block_on` waits on this thread, or null.
+pub(crate) fn ambient() -> *const Shared {
+    CURRENT.with(|current| current.ambient.get())
+}
+
+/// While it lives, this thread waits for an executor that is not its own.
+#[derive(Debug)]
+pub(crate) struct Ambient(*const Shared);
+
+/// Begins to wait for an executor, which outlives the answer.
+pub(crate) fn wait_for(scheduler: *const Shared) -> Ambient {
+    CURRENT.with(|current| Ambient(current.ambient.replace(scheduler)))
+}
+
+impl Drop for Ambient {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.ambient.set(self.0));
+    }
 }
 
 /// The index of this worker in its executor. Meaningful if the current executor is a pool.

@@ -370,7 +370,8 @@ impl<'a> Worker<'a> {
                 taken |= self.steal(victim);
             }
         }
-        taken || !self.shared.injector.is_empty()
+        // a timer may have put something into our own queue
+        taken || !self.shared.injector.is_empty() || !self.site.queue.is_empty()
     }
 
     /// Drops one of the tasks that are queued here, or registered and parked. `false`: there is none.

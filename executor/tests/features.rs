@@ -504,6 +504,21 @@ fn a_nested_wait_ends_with_the_executor() {
 }
 
 #[test]
+fn what_a_block_on_spawns_belongs_to_its_executor() {
+    let executor = Builder::new()
+        .workers(1)
+        .thread_name("own")
+        .build()
+        .expect("a thread");
+    let name = executor.block_on(async {
+        time::sleep(Duration::from_millis(1)).await;
+        let name = || std::thread::current().name().map(str::to_owned);
+        midair_executor::spawn(async move { name() }).await
+    });
+    assert_eq!(name.expect("no panic").as_deref(), Some("own-0"));
+}
+
+#[test]
 fn a_paused_clock_waits_for_other_threads() {
     let executor = Builder::new().paused(true).build_local();
     let (sender, receiver) = oneshot::channel();
