@@ -18,6 +18,7 @@ pub(crate) struct Current {
     worker: Cell<usize>,
     /// The executor whose `block_on` waits here, or null.
     ambient: Cell<*const Shared>,
+    number: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
     /// Wakes go to the back of the queue, not into the slot of the newest.
@@ -39,6 +40,7 @@ impl Current {
             scheduler: Cell::new(ptr::null()),
             worker: Cell::new(NO_WORKER),
             ambient: Cell::new(ptr::null()),
+            number: Cell::new(0),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
             wakes_to_back: Cell::new(false),
@@ -103,12 +105,22 @@ pub(crate) fn worker() -> usize {
     CURRENT.with(|current| current.worker.get())
 }
 
-/// A number that differs between most threads; none of them does in a model, which must repeat itself.
-pub(crate) fn thread_number() -> usize {
+/// A number that differs from the last one, and most often from those of other threads.
+///
+/// So that tasks that are spawned in a row do not become neighbours in the registry, where the end of one would touch
+/// the memory of the next. In a model, which must repeat itself, it is always the same.
+pub(crate) fn next_number() -> usize {
     if cfg!(loom) {
         return 0;
     }
-    CURRENT.with(|current| ptr::from_ref(current).addr() / align_of::<Current>() / 8)
+    CURRENT.with(|current| {
+        let number = match current.number.get() {
+            0 => ptr::from_ref(current).addr() / align_of::<Current>(),
+            number => number,
+        };
+        current.number.set(number.wrapping_add(1));
+        number
+    })
 }
 
 /// While it lives, this thread works for an executor. What it did before comes back at its end.

@@ -263,7 +263,7 @@ impl LocalExecutor {
         let mut arrived = if self.shared.injector.is_empty() {
             List::new()
         } else {
-            self.shared.injector.take(usize::MAX)
+            self.shared.injector.take_all()
         };
         if let Some(shuffle) = &self.shuffle {
             // SAFETY: 1. `self` cannot leave its home thread. 2. lists call nobody.

@@ -95,7 +95,7 @@ pub(crate) struct Site {
 struct Shard(Mutex<Owned>);
 
 /// Parts of the registry for threads outside.
-const OUTSIDE: usize = 4;
+const OUTSIDE: usize = 16;
 
 impl Local {
     /// Uses what is the home thread's.
@@ -338,7 +338,7 @@ impl Pool {
         if entered {
             current::worker()
         } else {
-            self.sites.len() + current::thread_number() % OUTSIDE
+            self.sites.len() + current::next_number() % OUTSIDE
         }
     }
 

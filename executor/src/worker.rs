@@ -150,7 +150,7 @@ impl<'a> Worker<'a> {
     fn tend(&self, ticks: u32) {
         if !self.shared.injector.is_empty() {
             // behind what is here: it waited its turn
-            self.site.queue.append(self.injected());
+            self.site.queue.append(self.shared.injector.take_all());
         }
         self.shared.timers.fire();
         if ticks.is_multiple_of(CLOCK_INTERVAL) {
@@ -162,18 +162,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn injected(&self) -> crate::queue::list::List {
-        let share = self.shared.injector.len() / self.pool.sites.len() + 1;
-        self.shared
-            .injector
-            .take(share.min(crate::queue::ring::BATCH))
-    }
-
     fn take_injected(&self) -> Option<NonNull<TaskHeader>> {
         if self.shared.injector.is_empty() {
             return None;
         }
-        let mut list = self.injected();
+        // all of it, without a walk under the lock: the others steal their share from us
+        let mut list = self.shared.injector.take_all();
         let first = list.pop_front();
         self.site.queue.append(list);
         first

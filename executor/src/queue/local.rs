@@ -136,12 +136,17 @@ impl Local {
         });
     }
 
-    /// Puts a list at the back. Called by the worker only.
+    /// Puts a list at the back, in one step. Called by the worker only.
     pub(crate) fn append(&self, mut list: List) {
-        while let Some(task) = list.pop_front() {
-            // SAFETY: the list gave us its runnable.
-            unsafe { self.push_back(task) };
+        if list.len() == 0 {
+            return;
         }
+        self.staged.with_mut(|staged| {
+            // SAFETY: the worker's own.
+            let staged = unsafe { &mut *staged };
+            staged.append(&mut list);
+        });
+        self.publish_staged();
     }
 
     /// Takes the oldest. Called by the worker only.
