@@ -31,6 +31,10 @@ const WORTHWHILE: usize = 64;
 /// How often the watch looks, at first and at most.
 const WATCH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 
+/// So many looks in a row must find work waiting behind short runs before the watch takes some (7 ms): moving tasks
+/// to another processor costs more than they do, unless they stay for long.
+const PATIENCE: u32 = 3;
+
 /// What a worker thread keeps to itself.
 struct Worker<'a> {
     shared: &'a Shared,
@@ -254,6 +258,7 @@ impl<'a> Worker<'a> {
         }
         let mut watching = false;
         let mut interval = WATCH.0;
+        let mut waiting = 0;
         let mut seen = [0; MAX_WORKERS];
         loop {
             if !watching && idle.begin_watch(self.index, workers) {
@@ -277,7 +282,7 @@ impl<'a> Worker<'a> {
             self.shared.timers.fire();
             if watching {
                 let now = self.look();
-                if self.intervene(&seen, &now) {
+                if self.intervene(&seen, &now, &mut waiting) {
                     self.licence.set(true);
                     self.wake_up();
                     self.end_watch();
@@ -345,8 +350,9 @@ impl<'a> Worker<'a> {
     }
 
     /// The watch: takes work from those who are stuck, and from those who have more than they will manage soon.
-    fn intervene(&self, before: &[u64], now: &[u64]) -> bool {
+    fn intervene(&self, before: &[u64], now: &[u64], waiting: &mut u32) -> bool {
         let mut taken = false;
+        let mut backlog = false;
         for (victim, site) in self.pool.sites.iter().enumerate() {
             if victim == self.index || self.pool.idle.sleeps(victim) || site.queue.is_empty() {
                 continue;
@@ -360,10 +366,14 @@ impl<'a> Worker<'a> {
                     taken = true;
                 }
             }
-            if stuck || site.queue.len() >= WORTHWHILE {
+            let behind = site.queue.len() >= WORTHWHILE;
+            backlog |= behind;
+            let patient = !self.pool.idle.is_brisk(victim) || *waiting + 1 >= PATIENCE;
+            if stuck || (behind && patient) {
                 taken |= self.steal(victim);
             }
         }
+        *waiting = if backlog { *waiting + 1 } else { 0 };
         // a timer may have put something into our own queue
         taken || !self.shared.injector.is_empty() || !self.site.queue.is_empty()
     }
