@@ -11,8 +11,10 @@
 //! 40      context          task-local context captured at suspension
 //! 48..    image            the live slots, 8 bytes each
 //! ```
+//!
+//! Machine code knows these offsets (through `offset_of!`); the layout is `repr(C)` and fixed.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, ptr::NonNull};
 
 /// The fixed front of every continuation.
 #[repr(C)]
@@ -24,7 +26,7 @@ pub struct Header {
     pub resume: usize,
     /// Native address in optimized code, or `None`: go on in tier-0.
     pub resume_address: Option<NonZeroUsize>,
-    /// Static description: of a suspension point for a guest frame, of a type for a host leaf.
+    /// Static description: of a suspension point for a guest frame; a [`LeafType`] for a host leaf.
     pub site: *const (),
     /// Size class in the low byte, then the `FLAG_` bits.
     pub flags: u32,
@@ -37,8 +39,39 @@ pub struct Header {
 /// Bytes of the header; the image begins there.
 pub const HEADER_SIZE: usize = size_of::<Header>();
 
+const _: () = assert!(HEADER_SIZE == 48, "machine code and documentation say 48");
+
 /// In `flags`: a host leaf, not a guest frame.
 pub const FLAG_HOST_LEAF: u32 = 1 << 8;
 
 /// In `flags`: tell the runtime of each resumption (tier-up by resumption count).
 pub const FLAG_COUNT_RESUMES: u32 = 1 << 9;
+
+/// What every host leaf's `site` points to begins with this.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LeafType {
+    /// Drops the payload behind the header, not the block.
+    ///
+    /// # Safety
+    /// The argument is a live leaf of this type whose payload is initialized; afterwards it is not.
+    pub drop_payload: unsafe fn(NonNull<Header>),
+}
+
+impl Header {
+    /// Whether this is a host leaf.
+    #[inline]
+    pub fn is_host_leaf(&self) -> bool {
+        self.flags & FLAG_HOST_LEAF != 0
+    }
+}
+
+/// The payload or image behind a header.
+#[inline]
+pub fn payload(header: NonNull<Header>) -> NonNull<u8> {
+    // SAFETY: every block is larger than its header, so this stays within it.
+    unsafe { header.cast::<u8>().add(HEADER_SIZE) }
+}
+
+/// In `flags`: neither a guest frame nor a leaf, but a stub's note of a context to return to. It has no site.
+pub const FLAG_SWITCH: u32 = 1 << 10;

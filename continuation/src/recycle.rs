@@ -1,6 +1,22 @@
 //! Reuse of finished continuations: one free list per size class, no atomics.
+//!
+//! Machine code pops and pushes these lists itself, by the offsets of [`FreeLists::heads`]; an awaiting loop in steady
+//! state takes the block it has just given back, and nothing is allocated.
+//!
+//! Blocks too large for any class have [`NO_CLASS`] in their flags and are allocated and freed one by one; their size lies in
+//! a word of its own in front of the header:
+//!
+//! ```text
+//!   [ size in bytes | unused ][ Header | image ... ]
+//!                              ^ the block
+//! ```
 
 use crate::header::{HEADER_SIZE, Header};
+use std::{
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    num::NonZeroUsize,
+    ptr::{self, NonNull},
+};
 
 /// Block sizes in bytes, header included.
 pub const SIZE_CLASSES: [usize; 8] = [64, 96, 128, 192, 256, 512, 1024, 4096];
@@ -8,19 +24,253 @@ pub const SIZE_CLASSES: [usize; 8] = [64, 96, 128, 192, 256, 512, 1024, 4096];
 /// The class byte of a block that has no free list.
 pub const NO_CLASS: u8 = 0xff;
 
+/// Alignment of every block, and so of a leaf's payload.
+pub const BLOCK_ALIGN: usize = 16;
+
+/// Bytes in front of a block without class.
+const PREFIX: usize = 16;
+
 /// The smallest class whose blocks have room for that many image words; `None` if it is too large for any.
-pub fn class_for_words(words: u32) -> Option<u8> {
-    let size = HEADER_SIZE + 8 * words as usize;
-    SIZE_CLASSES
-        .iter()
-        .position(|&class| size <= class)
-        .map(|class| class as u8)
+pub const fn class_for_words(words: u32) -> Option<u8> {
+    class_for_payload(8 * words as usize)
+}
+
+/// The smallest class whose blocks have room for that many bytes behind the header.
+#[expect(clippy::cast_possible_truncation, reason = "there are eight classes")]
+pub const fn class_for_payload(bytes: usize) -> Option<u8> {
+    let mut class = 0;
+    while class < SIZE_CLASSES.len() {
+        if HEADER_SIZE + bytes <= SIZE_CLASSES[class] {
+            return Some(class as u8);
+        }
+        class += 1;
+    }
+    None
 }
 
 /// Heads of the free lists. Machine code pops and pushes them by offset.
 #[repr(C)]
 #[derive(Debug)]
 pub struct FreeLists {
-    /// One per size class.
+    /// One per size class; linked through [`Header::next`].
     pub heads: [*mut Header; SIZE_CLASSES.len()],
+    /// The host leaf that was given back last, its header as it was: the next leaf of that type needs no filling in.
+    pub spare_leaf: *mut Header,
+}
+
+impl Default for FreeLists {
+    fn default() -> Self {
+        Self {
+            heads: [ptr::null_mut(); SIZE_CLASSES.len()],
+            spare_leaf: ptr::null_mut(),
+        }
+    }
+}
+
+impl FreeLists {
+    /// A block with room for `bytes` behind the header: a recycled one if there is any. Its header says nothing yet but the
+    /// size class.
+    pub fn take(&mut self, bytes: usize) -> NonNull<Header> {
+        match class_for_payload(bytes) {
+            Some(class) => {
+                let head = &mut self.heads[usize::from(class)];
+                match NonNull::new(*head) {
+                    Some(block) => {
+                        // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
+                        *head = unsafe { block.as_ref() }.next;
+                        // SAFETY: the same.
+                        unsafe { write_header(block, class) };
+                        block
+                    }
+                    None => allocate(class, bytes),
+                }
+            }
+            None => allocate(NO_CLASS, bytes),
+        }
+    }
+
+    /// Gives a block back.
+    ///
+    /// # Safety
+    /// 1. `block` came from [`FreeLists::take`] or from machine code's popping of such a list, and its flags still hold its
+    ///    size class.
+    /// 2. Nothing uses it any more, and its payload has been dropped.
+    #[inline]
+    pub unsafe fn give(&mut self, mut block: NonNull<Header>) {
+        // SAFETY: (1), (2).
+        let header = unsafe { block.as_mut() };
+        let class = header.flags.to_le_bytes()[0];
+        if class == NO_CLASS {
+            // SAFETY: (1), (2).
+            unsafe { free(block, NO_CLASS) };
+        } else {
+            let head = &mut self.heads[usize::from(class)];
+            header.next = *head;
+            *head = block.as_ptr();
+        }
+    }
+
+    /// The leaf that was given back last, if it was of this type: its header is as it was, but for `next`.
+    #[inline]
+    pub fn take_leaf(&mut self, leaf_type: *const ()) -> Option<NonNull<Header>> {
+        let leaf = NonNull::new(self.spare_leaf)?;
+        // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so is the spare leaf.
+        if unsafe { leaf.as_ref() }.site != leaf_type {
+            return None;
+        }
+        self.spare_leaf = ptr::null_mut();
+        Some(leaf)
+    }
+
+    /// Gives a host leaf back.
+    ///
+    /// # Safety
+    /// As for [`give`](Self::give).
+    #[inline]
+    pub unsafe fn give_leaf(&mut self, leaf: NonNull<Header>) {
+        if self.spare_leaf.is_null() {
+            self.spare_leaf = leaf.as_ptr();
+        } else {
+            // SAFETY: the caller's.
+            unsafe { self.give(leaf) };
+        }
+    }
+
+    /// Blocks that wait for reuse.
+    pub fn recycled(&self) -> usize {
+        let mut count = usize::from(!self.spare_leaf.is_null());
+        for &head in &self.heads {
+            let mut block = head;
+            while let Some(free) = NonNull::new(block) {
+                count += 1;
+                // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
+                block = unsafe { free.as_ref() }.next;
+            }
+        }
+        count
+    }
+}
+
+impl Drop for FreeLists {
+    fn drop(&mut self) {
+        if let Some(leaf) = NonNull::new(std::mem::replace(&mut self.spare_leaf, ptr::null_mut())) {
+            // SAFETY: unused; a leaf's flags hold its size class.
+            unsafe { self.give(leaf) };
+        }
+        for (class, head) in (0u8..).zip(&mut self.heads) {
+            while let Some(block) = NonNull::new(*head) {
+                // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
+                *head = unsafe { block.as_ref() }.next;
+                // SAFETY: it is off the list now.
+                unsafe { free(block, class) };
+            }
+        }
+    }
+}
+
+fn layout(size: usize) -> Layout {
+    Layout::from_size_align(size, BLOCK_ALIGN)
+        .expect("a continuation is smaller than the address space")
+}
+
+/// A fresh block.
+#[cold]
+fn allocate(class: u8, bytes: usize) -> NonNull<Header> {
+    let (layout, prefix) = if class == NO_CLASS {
+        (layout(PREFIX + HEADER_SIZE + bytes), PREFIX)
+    } else {
+        (layout(SIZE_CLASSES[usize::from(class)]), 0)
+    };
+    // SAFETY: the size is not zero.
+    let memory = unsafe { alloc(layout) };
+    if memory.is_null() {
+        handle_alloc_error(layout);
+    }
+    if class == NO_CLASS {
+        // SAFETY: the prefix lies at the start of the allocation, which is 16-aligned.
+        unsafe { memory.cast::<usize>().write(layout.size()) };
+    }
+    // SAFETY: within the allocation.
+    let block = unsafe { memory.add(prefix) }.cast::<Header>();
+    // SAFETY: `alloc` succeeded, so no part of it is null.
+    let block = unsafe { NonNull::new_unchecked(block) };
+    // SAFETY: fresh, and large enough for a header.
+    unsafe { write_header(block, class) };
+    block
+}
+
+/// # Safety
+/// `block` is an unused block.
+unsafe fn write_header(block: NonNull<Header>, class: u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        block.write(Header {
+            next: ptr::null_mut(),
+            resume: 0,
+            resume_address: None::<NonZeroUsize>,
+            site: ptr::null(),
+            flags: u32::from(class),
+            counter: 0,
+            context: ptr::null_mut(),
+        });
+    }
+}
+
+/// # Safety
+/// `block` is unused, of that class, and on no list.
+unsafe fn free(block: NonNull<Header>, class: u8) {
+    if class == NO_CLASS {
+        // SAFETY: such a block has a prefix.
+        let memory = unsafe { block.cast::<u8>().sub(PREFIX) };
+        // SAFETY: `allocate` wrote the size there.
+        let size = unsafe { memory.cast::<usize>().read() };
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(memory.as_ptr(), layout(size)) };
+    } else {
+        // SAFETY: allocated with this layout.
+        unsafe {
+            dealloc(
+                block.cast::<u8>().as_ptr(),
+                layout(SIZE_CLASSES[usize::from(class)]),
+            )
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_given_back_is_the_next_one_taken() {
+        let mut lists = FreeLists::default();
+        let first = lists.take(24);
+        // SAFETY: just taken, not used.
+        unsafe { lists.give(first) };
+        assert_eq!(lists.recycled(), 1);
+        let second = lists.take(16 + 8);
+        assert_eq!(first, second);
+        assert_eq!(lists.recycled(), 0);
+        // SAFETY: just taken, not used.
+        unsafe { lists.give(second) };
+    }
+
+    #[test]
+    fn classes_are_the_smallest_that_fit() {
+        assert_eq!(class_for_words(2), Some(0));
+        assert_eq!(class_for_words(3), Some(1));
+        assert_eq!(class_for_words(506), Some(7));
+        assert_eq!(class_for_words(507), None);
+    }
+
+    #[test]
+    fn a_block_without_class_is_freed_at_once() {
+        let mut lists = FreeLists::default();
+        let block = lists.take(100_000);
+        // SAFETY: fresh; the last byte of the payload is inside it.
+        unsafe { block.cast::<u8>().add(HEADER_SIZE + 99_999).write(1) };
+        // SAFETY: just taken, not used.
+        unsafe { lists.give(block) };
+        assert_eq!(lists.recycled(), 0);
+    }
 }

@@ -44,4 +44,6 @@ pub enum NotOptimized {
     RegisterAllocation,
     /// The OSR entry lies in code that the builder considers unreachable.
     UnreachableEntry,
+    /// The system refused code memory.
+    CodeMemory,
 }

@@ -189,14 +189,14 @@ pub enum InstData {
     MemoryBase,
     /// Trap unless `index + end <= memory length`; `index` is an i32, `end` = offset + access size.
     BoundsCheck { index: Value, end: u64 },
-    /// Read `base + index + offset`.
+    /// Read `base + index + offset`; `index` is an i32 (taken as unsigned) or an i64, `offset` is below 2^31.
     Load {
         op: LoadOp,
         base: Value,
         index: Value,
         offset: u32,
     },
-    /// Write `base + index + offset`.
+    /// Write `base + index + offset`; `index` and `offset` as for `Load`.
     Store {
         op: StoreOp,
         base: Value,

@@ -1,1 +1,3 @@
-//! placeholder
+//! Seeing what happens.
+
+pub mod events;

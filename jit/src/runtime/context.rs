@@ -3,6 +3,7 @@
 //! One [`VmContext`] per instance; `regs::CONTEXT` points at it whenever guest code runs. Machine code uses the fields by
 //! their offsets ([`offsets`]); the module's own globals and imports follow the struct, where [`VmLayout`] says.
 
+use super::functions::CompiledModule;
 use midair_continuation::{Header, recycle::FreeLists};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
@@ -34,6 +35,10 @@ pub struct VmContext {
     pub results: [u64; 4],
     /// Recycled continuations by size class.
     pub free_lists: FreeLists,
+    /// The frame register of the innermost host stub, while a host function runs: where backtraces begin.
+    pub host_frame: usize,
+    /// The module's code, for helpers.
+    pub module: *const CompiledModule,
     /// The embedder's side: never touched by machine code.
     pub host: *mut (),
 }
@@ -121,6 +126,8 @@ pub mod offsets {
         CHAIN_TAIL = VmContext, chain_tail;
         /// In [`VmContext`]: int 0, int 1, float 0, float 1.
         RESULTS = VmContext, results;
+        /// In [`VmContext`].
+        HOST_FRAME = VmContext, host_frame;
         /// In [`VmContext`]: one list head per size class.
         FREE_LISTS = VmContext, free_lists;
         /// In [`FuncEntry`].

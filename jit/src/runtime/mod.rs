@@ -1,3 +1,13 @@
 //! What machine code is given, and the Rust functions it may call.
 
 pub mod context;
+
+pub mod functions;
+
+pub mod helpers;
+
+pub mod old_path;
+
+pub mod trap;
+
+pub mod migrate;

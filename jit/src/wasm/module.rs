@@ -1,7 +1,20 @@
 //! A module as the compilers see it: types, functions, memory, globals; bodies stay bytes.
 
-use super::types::{FuncIndex, FuncType, GlobalIndex, TypeIndex, ValType};
+#![forbid(unsafe_code)]
+
+use super::types::{FuncIndex, FuncType, GlobalIndex, TypeIndex, ValType, WasmOffset};
+use crate::error::CompileError;
 use std::{ops::Range, sync::Arc};
+use wasmparser::{
+    BinaryReaderError, CompositeInnerType, ConstExpr, DataKind, ExternalKind, FunctionBody, Name,
+    Operator, Parser, Payload, TypeRef, Validator, WasmFeatures,
+};
+
+/// What a module may use; everything else is refused.
+const FEATURES: WasmFeatures = WasmFeatures::WASM1
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::MULTI_VALUE);
 
 /// Where a global's first value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +110,234 @@ pub struct Module {
 }
 
 impl Module {
+    /// Validates a binary and reads all of it but the bodies.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not WebAssembly, `Unsupported` if it uses what is not supported yet, `Limit` if it is larger
+    /// than an offset can say.
+    pub fn new(bytes: &[u8]) -> Result<Self, CompileError> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(CompileError::Limit {
+                what: "a module of 4 GiB".to_owned(),
+            });
+        }
+        if let Err(error) = Validator::new_with_features(FEATURES).validate_all(bytes) {
+            return Err(refuse(bytes, &error));
+        }
+        let mut module = Self {
+            bytes: Arc::from(bytes),
+            types: Vec::new(),
+            functions: Vec::new(),
+            imported_functions: 0,
+            bodies: Vec::new(),
+            globals: Vec::new(),
+            memory: None,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            start: None,
+            data: Vec::new(),
+            names: Vec::new(),
+        };
+        let mut names = None;
+        let mut parser = Parser::new(0);
+        parser.set_features(FEATURES);
+        for payload in parser.parse_all(bytes) {
+            let payload = payload.map_err(|error| invalid(&error))?;
+            if let Some((offset, what)) = unsupported_in(&payload) {
+                return Err(CompileError::Unsupported { offset, what });
+            }
+            if let Payload::CustomSection(section) = &payload
+                && let wasmparser::KnownCustom::Name(reader) = section.as_known()
+            {
+                names = Some(reader);
+                continue;
+            }
+            module
+                .read_section(payload)
+                .map_err(|error| invalid(&error))?;
+        }
+        module.read_names(names);
+        Ok(module)
+    }
+
+    fn read_section(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
+        match payload {
+            Payload::TypeSection(types) => {
+                for ty in types.into_iter_err_on_gc_types() {
+                    let ty = ty?;
+                    self.types.push(Arc::new(FuncType {
+                        params: ty.params().iter().map(|&ty| val_type(ty)).collect(),
+                        results: ty.results().iter().map(|&ty| val_type(ty)).collect(),
+                    }));
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    self.read_import(&import?);
+                }
+            }
+            Payload::FunctionSection(functions) => {
+                for ty in functions {
+                    self.functions.push(TypeIndex(ty?));
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    self.memory = Some(memory_type(&memory?, false));
+                }
+            }
+            Payload::GlobalSection(globals) => {
+                for global in globals {
+                    let global = global?;
+                    self.globals.push(Global {
+                        ty: val_type(global.ty.content_type),
+                        mutable: global.ty.mutable,
+                        init: constant(&global.init_expr)?,
+                    });
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    let item = match export.kind {
+                        ExternalKind::Func => Extern::Func(FuncIndex(export.index)),
+                        ExternalKind::Memory => Extern::Memory,
+                        ExternalKind::Global => Extern::Global(GlobalIndex(export.index)),
+                        ExternalKind::Table | ExternalKind::Tag | ExternalKind::FuncExact => {
+                            unreachable!("refused before")
+                        }
+                    };
+                    self.exports.push((export.name.to_owned(), item));
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(FuncIndex(func)),
+            Payload::DataSection(segments) => {
+                for segment in segments {
+                    let segment = segment?;
+                    let DataKind::Active { offset_expr, .. } = &segment.kind else {
+                        unreachable!("refused before");
+                    };
+                    let end = position(segment.range.end);
+                    self.data.push(DataSegment {
+                        offset: constant(offset_expr)?,
+                        bytes: end - segment.data.len()..end,
+                    });
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let range = body.range();
+                self.bodies.push(position(range.start)..position(range.end));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_import(&mut self, import: &wasmparser::Import<'_>) {
+        let item = match import.ty {
+            TypeRef::Func(ty) => {
+                self.functions.push(TypeIndex(ty));
+                self.imported_functions += 1;
+                Extern::Func(FuncIndex::new(self.functions.len() - 1))
+            }
+            TypeRef::Memory(memory) => {
+                self.memory = Some(memory_type(&memory, true));
+                Extern::Memory
+            }
+            TypeRef::Global(global) => {
+                self.globals.push(Global {
+                    ty: val_type(global.content_type),
+                    mutable: global.mutable,
+                    init: GlobalInit::Imported,
+                });
+                Extern::Global(GlobalIndex::new(self.globals.len() - 1))
+            }
+            TypeRef::Table(_) | TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+                unreachable!("refused before")
+            }
+        };
+        self.imports.push(Import {
+            module: import.module.to_owned(),
+            name: import.name.to_owned(),
+            item,
+        });
+    }
+
+    /// Names from the name section as far as it can be read, then from exports.
+    fn read_names(&mut self, section: Option<wasmparser::NameSectionReader<'_>>) {
+        self.names = vec![None; self.functions.len()];
+        for subsection in section.into_iter().flatten() {
+            let Ok(subsection) = subsection else { break };
+            let Name::Function(map) = subsection else {
+                continue;
+            };
+            for naming in map {
+                let Ok(naming) = naming else { break };
+                if let Some(name) = self.names.get_mut(naming.index as usize) {
+                    *name = Some(naming.name.to_owned());
+                }
+            }
+        }
+        for (export, item) in &self.exports {
+            if let Extern::Func(func) = item {
+                self.names[func.index()].get_or_insert_with(|| export.clone());
+            }
+        }
+    }
+
+    /// Types of a defined function's locals, parameters first.
+    ///
+    /// # Panics
+    /// If the function is imported.
+    pub fn locals(&self, func: FuncIndex) -> Vec<ValType> {
+        let mut locals = self.func_type(func).params.to_vec();
+        let reader = self.body(func).get_locals_reader();
+        for group in reader.expect("bodies are validated") {
+            let (count, ty) = group.expect("bodies are validated");
+            locals.extend(std::iter::repeat_n(val_type(ty), count as usize));
+        }
+        locals
+    }
+
+    /// Number of a defined function's locals, parameters included.
+    ///
+    /// # Panics
+    /// If the function is imported.
+    pub fn local_count(&self, func: FuncIndex) -> u32 {
+        let mut count = u32::try_from(self.func_type(func).params.len()).expect("at most 1000");
+        let reader = self.body(func).get_locals_reader();
+        for group in reader.expect("bodies are validated") {
+            count += group.expect("bodies are validated").0;
+        }
+        count
+    }
+
+    /// Parameters and results of a block.
+    pub fn block_type(&self, ty: wasmparser::BlockType) -> BlockSignature<'_> {
+        match ty {
+            wasmparser::BlockType::Empty => BlockSignature {
+                params: &[],
+                results: &[],
+            },
+            wasmparser::BlockType::Type(ty) => BlockSignature {
+                params: &[],
+                results: match val_type(ty) {
+                    ValType::I32 => &[ValType::I32],
+                    ValType::I64 => &[ValType::I64],
+                    ValType::F32 => &[ValType::F32],
+                    ValType::F64 => &[ValType::F64],
+                },
+            },
+            wasmparser::BlockType::FuncType(index) => {
+                let ty = &self.types[index as usize];
+                BlockSignature {
+                    params: &ty.params,
+                    results: &ty.results,
+                }
+            }
+        }
+    }
+
     /// Type of a function.
     pub fn func_type(&self, func: FuncIndex) -> &Arc<FuncType> {
         &self.types[self.functions[func.index()].index()]
@@ -111,11 +352,11 @@ impl Module {
     ///
     /// # Panics
     /// If the function is imported.
-    pub fn body(&self, func: FuncIndex) -> wasmparser::FunctionBody<'_> {
+    pub fn body(&self, func: FuncIndex) -> FunctionBody<'_> {
         let range = self.bodies[func.index() - self.imported_functions as usize].clone();
-        wasmparser::FunctionBody::new(wasmparser::BinaryReader::new(
+        FunctionBody::new(wasmparser::BinaryReader::new(
             &self.bytes[range.clone()],
-            range.start,
+            range.start as u64,
         ))
     }
 
@@ -126,5 +367,405 @@ impl Module {
             .cloned()
             .flatten()
             .unwrap_or_else(|| format!("func {}", func.0))
+    }
+}
+
+/// Parameters and results of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSignature<'a> {
+    /// What it takes from the operand stack.
+    pub params: &'a [ValType],
+    /// What it leaves there.
+    pub results: &'a [ValType],
+}
+
+/// A value type that validation let through.
+fn val_type(ty: wasmparser::ValType) -> ValType {
+    match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 | wasmparser::ValType::Ref(_) => {
+            unreachable!("refused by validation")
+        }
+    }
+}
+
+fn memory_type(memory: &wasmparser::MemoryType, imported: bool) -> MemoryType {
+    let pages = |pages: u64| u32::try_from(pages).expect("validated: at most 65536 pages");
+    MemoryType {
+        min: pages(memory.initial),
+        max: memory.maximum.map(pages),
+        imported,
+    }
+}
+
+/// A constant expression, which without the extended-const proposal is one operator.
+fn constant(expr: &ConstExpr<'_>) -> Result<GlobalInit, BinaryReaderError> {
+    Ok(match expr.get_operators_reader().read()? {
+        Operator::I32Const { value } => GlobalInit::Const(u64::from(value.cast_unsigned())),
+        Operator::I64Const { value } => GlobalInit::Const(value.cast_unsigned()),
+        Operator::F32Const { value } => GlobalInit::Const(u64::from(value.bits())),
+        Operator::F64Const { value } => GlobalInit::Const(value.bits()),
+        Operator::GlobalGet { global_index } => GlobalInit::Global(GlobalIndex(global_index)),
+        _ => unreachable!("refused by validation"),
+    })
+}
+
+fn position(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset in the binary")
+}
+
+fn wasm_offset(offset: u64) -> WasmOffset {
+    WasmOffset(u32::try_from(offset).unwrap_or(u32::MAX))
+}
+
+fn invalid(error: &BinaryReaderError) -> CompileError {
+    CompileError::Invalid {
+        offset: wasm_offset(error.offset()),
+        message: error.message().to_owned(),
+    }
+}
+
+/// Why validation failed: because of something that is not supported, or for good?
+fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
+    if error.message().starts_with("unexpected SIMD opcode") {
+        return CompileError::Unsupported {
+            offset: wasm_offset(error.offset()),
+            what: "SIMD".to_owned(),
+        };
+    }
+    if Validator::new_with_features(WasmFeatures::all())
+        .validate_all(bytes)
+        .is_err()
+    {
+        return invalid(error);
+    }
+    let (offset, what) = Parser::new(0)
+        .parse_all(bytes)
+        .filter_map(Result::ok)
+        .find_map(|payload| unsupported_in(&payload))
+        .unwrap_or_else(|| (wasm_offset(error.offset()), error.message().to_owned()));
+    CompileError::Unsupported { offset, what }
+}
+
+/// The first thing in a (valid) section that is not supported.
+fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
+    let found =
+        match payload {
+            Payload::TypeSection(types) => types
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .find_map(|(offset, group)| {
+                    group
+                        .types()
+                        .find_map(unsupported_type)
+                        .map(|what| (offset, what))
+                }),
+            Payload::ImportSection(imports) => imports
+                .clone()
+                .into_imports_with_offsets()
+                .flatten()
+                .find_map(|(offset, import)| {
+                    let what = match import.ty {
+                        TypeRef::Func(_) => return None,
+                        TypeRef::Memory(memory) => unsupported_memory(&memory)?,
+                        TypeRef::Global(global) => unsupported_value(global.content_type)?,
+                        TypeRef::Table(_) => "imported table".to_owned(),
+                        TypeRef::Tag(_) => "imported tag".to_owned(),
+                        TypeRef::FuncExact(_) => "exact function import".to_owned(),
+                    };
+                    Some((offset, what))
+                }),
+            Payload::TableSection(tables) if tables.count() > 0 => {
+                Some((tables.range().start, "table".to_owned()))
+            }
+            Payload::TagSection(tags) if tags.count() > 0 => {
+                Some((tags.range().start, "tag".to_owned()))
+            }
+            Payload::ElementSection(elements) if elements.count() > 0 => {
+                Some((elements.range().start, "element segment".to_owned()))
+            }
+            Payload::MemorySection(memories) => memories
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .enumerate()
+                .find_map(|(n, (offset, memory))| {
+                    if n > 0 {
+                        return Some((offset, "second memory".to_owned()));
+                    }
+                    unsupported_memory(&memory).map(|what| (offset, what))
+                }),
+            Payload::GlobalSection(globals) => globals
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .find_map(|(offset, global)| {
+                    unsupported_value(global.ty.content_type)
+                        .map(|what| (offset, what))
+                        .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
+                }),
+            Payload::DataSection(segments) => segments
+                .clone()
+                .into_iter_with_offsets()
+                .flatten()
+                .find_map(|(offset, segment)| match &segment.kind {
+                    DataKind::Passive => Some((offset, "passive data segment".to_owned())),
+                    DataKind::Active { offset_expr, .. } => {
+                        unsupported_operator(offset_expr.get_operators_reader())
+                    }
+                }),
+            Payload::CodeSectionEntry(body) => unsupported_in_body(body),
+            _ => None,
+        };
+    found.map(|(offset, what)| (wasm_offset(offset), what))
+}
+
+fn unsupported_type(ty: &wasmparser::SubType) -> Option<String> {
+    match &ty.composite_type.inner {
+        CompositeInnerType::Func(func) => func
+            .params()
+            .iter()
+            .chain(func.results())
+            .find_map(|&ty| unsupported_value(ty)),
+        CompositeInnerType::Array(_) => Some("array type".to_owned()),
+        CompositeInnerType::Struct(_) => Some("struct type".to_owned()),
+        CompositeInnerType::Cont(_) => Some("continuation type".to_owned()),
+    }
+}
+
+fn unsupported_value(ty: wasmparser::ValType) -> Option<String> {
+    match ty {
+        wasmparser::ValType::V128 => Some("v128 (SIMD)".to_owned()),
+        wasmparser::ValType::Ref(ty) => Some(format!("reference type {ty}")),
+        _ => None,
+    }
+}
+
+fn unsupported_memory(memory: &wasmparser::MemoryType) -> Option<String> {
+    let what = if memory.memory64 {
+        "64-bit memory"
+    } else if memory.shared {
+        "shared memory"
+    } else if memory.page_size_log2.is_some() {
+        "custom page size"
+    } else {
+        return None;
+    };
+    Some(what.to_owned())
+}
+
+fn unsupported_in_body(body: &FunctionBody<'_>) -> Option<(u64, String)> {
+    let mut locals = body.get_locals_reader().ok()?;
+    for _ in 0..locals.get_count() {
+        let offset = locals.original_position();
+        let (_, ty) = locals.read().ok()?;
+        if let Some(what) = unsupported_value(ty) {
+            return Some((offset, what));
+        }
+    }
+    unsupported_operator(body.get_operators_reader().ok()?)
+}
+
+fn unsupported_operator(reader: wasmparser::OperatorsReader<'_>) -> Option<(u64, String)> {
+    reader
+        .into_iter_with_offsets()
+        .flatten()
+        .find(|(operator, _)| !is_supported(operator))
+        .map(|(operator, offset)| (offset, operator_name(&operator)))
+}
+
+macro_rules! define_is_supported {
+    ($(@$proposal:ident $op:ident $({ $($arg:ident: $ty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
+        /// Whether an operator belongs to what is supported.
+        fn is_supported(operator: &Operator<'_>) -> bool {
+            let proposal = match operator {
+                $(Operator::$op { .. } => define_is_supported!(proposal $proposal),)*
+                _ => false,
+            };
+            proposal && !matches!(operator, Operator::CallIndirect { .. })
+        }
+    };
+    (proposal mvp) => { true };
+    (proposal sign_extension) => { true };
+    (proposal saturating_float_to_int) => { true };
+    (proposal $other:ident) => { false };
+}
+wasmparser::for_each_operator!(define_is_supported);
+
+/// An operator's name as text format has it, from the name of wasmparser's variant.
+fn operator_name(operator: &Operator<'_>) -> String {
+    let debug = format!("{operator:?}");
+    let mut name = String::new();
+    for c in debug.chars().take_while(char::is_ascii_alphanumeric) {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    const DOTTED: [&str; 14] = [
+        "memory", "table", "ref", "elem", "data", "struct", "array", "i32", "i64", "f32", "f64",
+        "v128", "i31", "atomic",
+    ];
+    match name.split_once('_') {
+        Some((prefix, rest)) if DOTTED.contains(&prefix) => {
+            let rest = rest.strip_prefix("atomic_").map_or_else(
+                || rest.to_owned(),
+                |operation| format!("atomic.{operation}"),
+            );
+            format!("{prefix}.{rest}")
+        }
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(wat: &str) -> Result<Module, CompileError> {
+        Module::new(&wat::parse_str(wat).expect("text is well-formed"))
+    }
+
+    fn unsupported(wat: &str) -> (usize, String) {
+        match module(wat) {
+            Err(CompileError::Unsupported { offset, what }) => (offset.0 as usize, what),
+            other => panic!("expected Unsupported, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_section_is_read() {
+        let module = module(
+            r#"(module
+                (import "env" "f" (func $f (param i32) (result i64)))
+                (import "env" "g" (global $g i32))
+                (import "env" "memory" (memory 1 3))
+                (global $h (mut f32) (f32.const 1.5))
+                (global $i i32 (global.get $g))
+                (data (i32.const 8) "abc")
+                (data (global.get $g) "de")
+                (start $main)
+                (func $main (local i32 i64 i64))
+                (func (export "run") (export "walk") (param f64 f32)))"#,
+        )
+        .expect("it is supported");
+        assert_eq!(module.imported_functions, 1);
+        assert_eq!(module.functions.len(), 3);
+        assert_eq!(module.bodies.len(), 2);
+        assert_eq!(module.imports[1].item, Extern::Global(GlobalIndex(0)));
+        assert_eq!(
+            module.memory,
+            Some(MemoryType {
+                min: 1,
+                max: Some(3),
+                imported: true
+            })
+        );
+        assert_eq!(
+            module.globals.iter().map(|g| g.init).collect::<Vec<_>>(),
+            [
+                GlobalInit::Imported,
+                GlobalInit::Const(1.5f32.to_bits().into()),
+                GlobalInit::Global(GlobalIndex(0))
+            ]
+        );
+        assert_eq!(&module.bytes[module.data[0].bytes.clone()], b"abc");
+        assert_eq!(&module.bytes[module.data[1].bytes.clone()], b"de");
+        assert_eq!(module.start, Some(FuncIndex(1)));
+        assert_eq!(module.name(FuncIndex(1)), "main");
+        assert_eq!(module.name(FuncIndex(2)), "run");
+        assert_eq!(
+            module.locals(FuncIndex(1)),
+            [ValType::I32, ValType::I64, ValType::I64]
+        );
+        assert_eq!(module.locals(FuncIndex(2)), [ValType::F64, ValType::F32]);
+        assert_eq!(module.func_type(FuncIndex(0)).to_string(), "(i32) -> (i64)");
+    }
+
+    #[test]
+    fn tables_are_refused_where_they_stand() {
+        let wat = "(module (table 1 funcref))";
+        let bytes = wat::parse_str(wat).expect("well-formed");
+        let (offset, what) = unsupported(wat);
+        assert_eq!(what, "table");
+        // Section id 4 and the section's size stand in front.
+        assert_eq!(bytes[offset - 2], 4);
+        assert_eq!(
+            unsupported(r#"(module (import "a" "b" (table 1 funcref)))"#).1,
+            "imported table"
+        );
+    }
+
+    #[test]
+    fn bulk_operations_are_refused_by_name() {
+        let wat = "(module (memory 1) (func nop
+            (memory.copy (i32.const 0) (i32.const 0) (i32.const 0))))";
+        let bytes = wat::parse_str(wat).expect("well-formed");
+        let (offset, what) = unsupported(wat);
+        assert_eq!(what, "memory.copy");
+        assert_eq!(bytes[offset..offset + 2], [0xfc, 10]);
+    }
+
+    #[test]
+    fn proposals_are_refused_by_name() {
+        for (wat, what) in [
+            (r#"(module (memory 1) (data "x"))"#, "passive data segment"),
+            ("(module (func (param v128)))", "v128 (SIMD)"),
+            ("(module (func (drop (v128.const i64x2 0 0))))", "SIMD"),
+            (
+                "(module (func (param externref)))",
+                "reference type externref",
+            ),
+            (
+                "(module (func (local externref)))",
+                "reference type externref",
+            ),
+            ("(module (func (drop (ref.null func))))", "ref.null"),
+            ("(module (func $f (return_call $f)))", "return_call"),
+            ("(module (memory i64 1))", "64-bit memory"),
+            ("(module (memory 1 1 shared))", "shared memory"),
+            ("(module (memory 1) (memory 1))", "second memory"),
+            ("(module (tag))", "tag"),
+            (
+                "(module (global i32 (i32.add (i32.const 1) (i32.const 2))))",
+                "i32.add",
+            ),
+        ] {
+            let found = unsupported(wat).1;
+            if what == "i32.add" {
+                // Extended constants have no operator of their own: validation's words.
+                assert!(found.contains("constant expression"), "{found}");
+            } else {
+                assert_eq!(found, what, "{wat}");
+            }
+        }
+    }
+
+    #[test]
+    fn invalid_bytes_are_invalid() {
+        for bytes in [
+            &b"\0asm"[..],
+            &b"hello"[..],
+            &wat::parse_str("(module (func (result i32) (i64.const 0)))").expect("well-formed"),
+            &wat::parse_str("(module (func (drop (i32.load (i32.const 0)))))")
+                .expect("well-formed"),
+        ] {
+            assert!(matches!(
+                Module::new(bytes),
+                Err(CompileError::Invalid { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_malformed_name_section_is_ignored() {
+        let mut bytes = wat::parse_str(r#"(module (func (export "f")))"#).expect("well-formed");
+        bytes.extend([0, 10, 4, b'n', b'a', b'm', b'e', 1, 3, 9, 9, 9]);
+        let module = Module::new(&bytes).expect("names do not matter");
+        assert_eq!(module.name(FuncIndex(0)), "f");
     }
 }

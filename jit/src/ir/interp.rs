@@ -1,0 +1,382 @@
+//! Runs IR directly, for tests: whole modules, entered at the top or moved to OSR code at any loop header.
+
+#![forbid(unsafe_code)]
+
+use super::{
+    eval::{eval_binary, eval_unary},
+    value::{
+        Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp, TrapCode, Type,
+    },
+};
+use crate::{
+    frame::layout::FrameLayout,
+    options::CompileOptions,
+    suspension::point::PointKind,
+    tier1::{build::build, pipeline::optimize},
+    wasm::{
+        liveness::Liveness,
+        module::{Extern, GlobalInit, Module},
+        types::{FrameOffset, FuncIndex, ValType},
+    },
+};
+use std::{collections::HashMap, rc::Rc};
+
+/// How deep an operand stack the frames of tests can hold.
+const MAX_STACK: u32 = 4096;
+
+/// Why a run ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Trap(TrapCode),
+    /// It took too long or went too deep.
+    Exhausted,
+}
+
+/// One way to run a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) optimized: bool,
+    /// At every n-th loop header that is met, go on in OSR code.
+    pub(crate) osr_every: Option<u32>,
+}
+
+/// A module's state while it runs.
+pub(crate) struct Machine<'m> {
+    module: &'m Module,
+    way: Way,
+    pub(crate) memory: Vec<u8>,
+    pub(crate) globals: Vec<u64>,
+    /// Arguments of calls of imported functions.
+    pub(crate) log: Vec<u64>,
+    pub(crate) transitions: u32,
+    /// Optimized code that was refused.
+    pub(crate) refused: u32,
+    headers: u32,
+    epoch: u64,
+    fuel: u64,
+    depth: u32,
+    code: HashMap<(FuncIndex, Option<u32>), Option<Rc<Function>>>,
+    liveness: HashMap<FuncIndex, Rc<Liveness>>,
+}
+
+/// What an imported function returns, for tests.
+pub(crate) fn host(args: &[u64], ty: ValType) -> u64 {
+    let sum = args
+        .iter()
+        .fold(7u64, |sum, &arg| sum.rotate_left(5).wrapping_add(arg));
+    match ty {
+        ValType::I32 => sum & 0xffff_ffff,
+        ValType::I64 => sum,
+        ValType::F32 => u64::from((2.5f32).to_bits()),
+        ValType::F64 => (-0.75f64).to_bits(),
+    }
+}
+
+fn mask(ty: Type, bits: u64) -> u64 {
+    match ty {
+        Type::I32 | Type::F32 => bits & 0xffff_ffff,
+        _ => bits,
+    }
+}
+
+impl<'m> Machine<'m> {
+    pub(crate) fn new(module: &'m Module, way: Way, fuel: u64) -> Self {
+        let mut globals: Vec<u64> = Vec::new();
+        for global in &module.globals {
+            globals.push(match global.init {
+                GlobalInit::Imported => 0,
+                GlobalInit::Const(bits) => bits,
+                GlobalInit::Global(index) => globals[index.index()],
+            });
+        }
+        let pages = module.memory.map_or(0, |memory| memory.min);
+        let mut memory = vec![0; pages as usize * 65536];
+        for segment in &module.data {
+            let at = match segment.offset {
+                GlobalInit::Const(bits) => usize::try_from(bits).expect("an offset"),
+                _ => panic!("tests use constants"),
+            };
+            let bytes = &module.bytes[segment.bytes.clone()];
+            memory[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        Self {
+            module,
+            way,
+            memory,
+            globals,
+            log: Vec::new(),
+            transitions: 0,
+            refused: 0,
+            headers: 0,
+            epoch: 0,
+            fuel,
+            depth: 0,
+            code: HashMap::new(),
+            liveness: HashMap::new(),
+        }
+    }
+
+    /// Forgets calls that ended in a trap.
+    pub(crate) fn reset_depth(&mut self) {
+        self.depth = 0;
+    }
+
+    pub(crate) fn export(&self, name: &str) -> FuncIndex {
+        let export = self.module.exports.iter().find(|export| export.0 == name);
+        match export.expect("it is exported").1 {
+            Extern::Func(func) => func,
+            other => panic!("{other:?} is not a function"),
+        }
+    }
+
+    fn code(&mut self, func: FuncIndex, entry: Entry, stack: &[ValType]) -> Option<Rc<Function>> {
+        let at = match entry {
+            Entry::Top => None,
+            Entry::Osr(offset) => Some(offset.0),
+        };
+        if let Some(code) = self.code.get(&(func, at)) {
+            return code.clone();
+        }
+        let module = self.module;
+        let liveness = self.liveness.entry(func).or_insert_with(|| {
+            Rc::new(Liveness::compute(module, func).expect("bodies are validated"))
+        });
+        let options = CompileOptions {
+            checkers: true,
+            ..CompileOptions::default()
+        };
+        let layout = FrameLayout::new(module.local_count(func), MAX_STACK);
+        let code = build(module, func, entry, liveness, &layout, stack, &options);
+        let code = code.ok().map(|mut code| {
+            super::verify::verify_function(&code).expect("what is built is well-formed");
+            if self.way.optimized {
+                optimize(&mut code, &options);
+            }
+            Rc::new(code)
+        });
+        self.refused += u32::from(code.is_none());
+        self.code.insert((func, at), code.clone());
+        code
+    }
+
+    pub(crate) fn call(&mut self, func: FuncIndex, args: &[u64]) -> Result<Vec<u64>, Stop> {
+        let ty = self.module.func_type(func).clone();
+        if self.module.is_imported(func) {
+            self.log.extend_from_slice(args);
+            return Ok(ty.results.iter().map(|&ty| host(args, ty)).collect());
+        }
+        if self.depth > 60 {
+            return Err(Stop::Exhausted);
+        }
+        self.depth += 1;
+        let code = self.code(func, Entry::Top, &[]).ok_or(Stop::Exhausted)?;
+        let results = self.run(&code, args, &HashMap::new());
+        self.depth -= 1;
+        results
+    }
+
+    fn run(
+        &mut self,
+        code: &Function,
+        args: &[u64],
+        homes: &HashMap<FrameOffset, u64>,
+    ) -> Result<Vec<u64>, Stop> {
+        let mut values = vec![0xdead_beef_dead_beef; code.values.len()];
+        for (&param, &arg) in code.blocks[0].params.iter().zip(args) {
+            values[param.index()] = arg;
+        }
+        let mut block = ENTRY;
+        loop {
+            let mut next: Option<&Jump> = None;
+            for &inst in &code.blocks[block.index()].insts {
+                self.fuel = self.fuel.checked_sub(1).ok_or(Stop::Exhausted)?;
+                let node = &code.insts[inst.index()];
+                let get = |value: super::value::Value| values[value.index()];
+                let trap = |code| Err(Stop::Trap(code));
+                let result = match &node.data {
+                    InstData::Const { bits, .. } => *bits,
+                    InstData::Unary { op, arg } => match eval_unary(*op, get(*arg)) {
+                        Some(bits) => bits,
+                        None => return trap(unary_trap(op.types().0, get(*arg))),
+                    },
+                    InstData::Binary { op, args } => match eval_binary(*op, args.map(get)) {
+                        Some(bits) => bits,
+                        None if mask(op.types().0, get(args[1])) == 0 => {
+                            return trap(TrapCode::IntegerDivisionByZero);
+                        }
+                        None => return trap(TrapCode::IntegerOverflow),
+                    },
+                    InstData::Select { cond, args, .. } => get(args[usize::from(get(*cond) == 0)]),
+                    InstData::FrameLoad { ty, slot } => mask(
+                        *ty,
+                        homes.get(slot).copied().unwrap_or(0x0bad_0bad_0bad_0bad),
+                    ),
+                    InstData::MemoryBase => self.epoch,
+                    InstData::BoundsCheck { index, end } => {
+                        if get(*index) + end > self.memory.len() as u64 {
+                            return trap(TrapCode::MemoryOutOfBounds);
+                        }
+                        0
+                    }
+                    InstData::Load {
+                        op,
+                        base,
+                        index,
+                        offset,
+                    } => {
+                        assert_eq!(get(*base), self.epoch, "an address of another epoch");
+                        self.load(*op, get(*index) + u64::from(*offset))
+                    }
+                    InstData::Store {
+                        op,
+                        base,
+                        index,
+                        offset,
+                        value,
+                    } => {
+                        assert_eq!(get(*base), self.epoch, "an address of another epoch");
+                        self.store(*op, get(*index) + u64::from(*offset), get(*value));
+                        0
+                    }
+                    InstData::MemorySize => (self.memory.len() / 65536) as u64,
+                    InstData::MemoryGrow { pages } => {
+                        self.epoch += 1;
+                        self.grow(get(*pages))
+                    }
+                    InstData::GlobalGet { global, .. } => self.globals[global.index()],
+                    InstData::GlobalSet { global, value } => {
+                        self.globals[global.index()] = get(*value);
+                        0
+                    }
+                    InstData::Call { callee, args, .. } => {
+                        let (Callee::Defined(callee) | Callee::Imported(callee)) = *callee;
+                        let args: Vec<u64> = args.iter().map(|&arg| get(arg)).collect();
+                        let results = self.call(callee, &args)?;
+                        self.epoch += 1;
+                        for (&result, bits) in node.results.iter().zip(results) {
+                            values[result.index()] = bits;
+                        }
+                        continue;
+                    }
+                    InstData::Checkpoint { state } => {
+                        self.epoch += 1;
+                        if let Some(code) = self.transition(code, state) {
+                            let homes = self.homes(state, &values);
+                            return self.run(&code, &[], &homes);
+                        }
+                        0
+                    }
+                    InstData::Jump(jump) => {
+                        next = Some(jump);
+                        break;
+                    }
+                    InstData::Branch {
+                        cond,
+                        then,
+                        otherwise,
+                    } => {
+                        next = Some(if get(*cond) != 0 { then } else { otherwise });
+                        break;
+                    }
+                    InstData::BranchTable { index, targets } => {
+                        let index = usize::try_from(get(*index)).expect("32 bits");
+                        next = Some(&targets[index.min(targets.len() - 1)]);
+                        break;
+                    }
+                    InstData::Return { values } => {
+                        return Ok(values.iter().map(|&value| get(value)).collect());
+                    }
+                    InstData::Trap { code } => return trap(*code),
+                };
+                if let [only] = node.results[..] {
+                    values[only.index()] = result;
+                }
+            }
+            let jump = next.expect("a block ends with a terminator");
+            let args: Vec<u64> = jump.args.iter().map(|arg| values[arg.index()]).collect();
+            for (&param, arg) in code.blocks[jump.block.index()].params.iter().zip(args) {
+                values[param.index()] = arg;
+            }
+            block = jump.block;
+        }
+    }
+
+    /// The OSR code to go on in at a checkpoint, if it is time.
+    fn transition(&mut self, code: &Function, state: &FrameState) -> Option<Rc<Function>> {
+        let every = self.way.osr_every?;
+        if state.layout.kind != PointKind::LoopHeader {
+            return None;
+        }
+        self.headers += 1;
+        // OSR code meets the header it was entered at first: do not bounce for ever.
+        if !self.headers.is_multiple_of(every) || self.depth > 50 || self.transitions > 300 {
+            return None;
+        }
+        let entry = Entry::Osr(state.layout.offset);
+        let code = self.code(code.index, entry, &state.layout.stack)?;
+        self.transitions += 1;
+        Some(code)
+    }
+
+    /// Tier-0 homes that hold a frame state.
+    fn homes(&self, state: &FrameState, values: &[u64]) -> HashMap<FrameOffset, u64> {
+        let layout = FrameLayout::new(self.module.local_count(state.layout.func), MAX_STACK);
+        let locals = state
+            .layout
+            .locals
+            .iter()
+            .map(|&(local, _)| layout.local(local));
+        let stack = (0..)
+            .take(state.layout.stack.len())
+            .map(|n| layout.stack(n));
+        locals
+            .chain(stack)
+            .zip(state.values.iter().map(|value| values[value.index()]))
+            .collect()
+    }
+
+    fn grow(&mut self, pages: u64) -> u64 {
+        let old = (self.memory.len() / 65536) as u64;
+        let max = self.module.memory.and_then(|memory| memory.max);
+        if old + pages > u64::from(max.unwrap_or(65536)).min(64) {
+            return 0xffff_ffff;
+        }
+        self.memory
+            .resize(usize::try_from((old + pages) * 65536).expect("small"), 0);
+        old
+    }
+
+    fn load(&self, op: LoadOp, at: u64) -> u64 {
+        let at = usize::try_from(at).expect("64 bits");
+        let size = op.access_size() as usize;
+        let mut bytes = [0; 8];
+        bytes[..size].copy_from_slice(&self.memory[at..at + size]);
+        let bits = u64::from_le_bytes(bytes);
+        let unused = 64 - 8 * op.access_size();
+        let signed = ((bits << unused).cast_signed() >> unused).cast_unsigned();
+        match op {
+            LoadOp::I32Load8S | LoadOp::I32Load16S => signed & 0xffff_ffff,
+            LoadOp::I64Load8S | LoadOp::I64Load16S | LoadOp::I64Load32S => signed,
+            _ => bits,
+        }
+    }
+
+    fn store(&mut self, op: StoreOp, at: u64, bits: u64) {
+        let at = usize::try_from(at).expect("64 bits");
+        let size = op.access_size() as usize;
+        self.memory[at..at + size].copy_from_slice(&bits.to_le_bytes()[..size]);
+    }
+}
+
+fn unary_trap(ty: Type, bits: u64) -> TrapCode {
+    let nan = if ty == Type::F32 {
+        f32::from_bits(u32::try_from(bits).expect("32 bits")).is_nan()
+    } else {
+        f64::from_bits(bits).is_nan()
+    };
+    if nan {
+        TrapCode::BadConversionToInteger
+    } else {
+        TrapCode::IntegerOverflow
+    }
+}

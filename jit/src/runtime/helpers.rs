@@ -1,0 +1,137 @@
+//! The Rust functions that machine code calls and that need nothing of the embedder.
+//!
+//! The rest of the table (`trap`, `checkpoint`, `memory_grow`) is the embedder's: it knows stores and errors.
+//!
+//! No panic may leave these functions: there is guest code above them. Each either cannot panic or catches.
+
+use super::{context::VmContext, functions::CompiledModule};
+use crate::{
+    observe::events::Event,
+    patchpoint::site::{Hit, Patchpoint},
+};
+use midair_continuation::Header;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
+    sync::Arc,
+};
+
+/// Room a helper may use below the stack limit.
+pub const HELPER_STACK: usize = 64 << 10;
+
+/// A counter that never runs out in practice: of a frame whose loop is not optimized.
+const NEVER: u32 = i32::MAX.cast_unsigned();
+
+/// The module of a context, shared.
+///
+/// # Safety
+/// The context is live, and its module came from an [`Arc`].
+unsafe fn module_of(context: &VmContext) -> Arc<CompiledModule> {
+    // SAFETY: the caller's; the instance of this context holds a reference.
+    unsafe { Arc::increment_strong_count(context.module) };
+    // SAFETY: the reference just counted.
+    unsafe { Arc::from_raw(context.module) }
+}
+
+/// See [`Helpers::patchpoint_hit`](super::context::Helpers::patchpoint_hit).
+///
+/// # Safety
+/// 1. Called by tier-0 code with its context, its frame register, and the address of one of its patchpoints.
+pub unsafe extern "C" fn patchpoint_hit(
+    context: *mut VmContext,
+    frame: usize,
+    patchpoint: usize,
+    behind: usize,
+) -> usize {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    // SAFETY: (1); a published patchpoint lives as long as the code.
+    let patchpoint = unsafe { &*std::ptr::with_exposed_provenance::<Patchpoint>(patchpoint) };
+    // SAFETY: (1); the module is kept alive by the instance whose code is running.
+    let module = unsafe { &*context.module };
+    let observer = &module.shared.observer;
+    let policy = &module.shared.policy;
+    let (func, offset) = (patchpoint.func, patchpoint.offset);
+    let mut hit = patchpoint.hit(policy.hit_limit);
+    observer.record(|| Event::Hit { func, offset });
+    if hit == Hit::Trigger {
+        observer.record(|| Event::Trigger {
+            func,
+            offset: Some(offset),
+        });
+        // A compiler bug is a panic: this loop stays in tier-0 then, and the message was printed.
+        let compiled = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: (1).
+            unsafe { module_of(context) }.request_osr(func, offset);
+        }));
+        if compiled.is_err() {
+            patchpoint.invalidate();
+        }
+        hit = patchpoint.transition().unwrap_or(Hit::Stay);
+    }
+    let counter = match hit {
+        Hit::Transition { entry, frame_size } => {
+            // `frame` lies above the tier-0 part, which is there already; the sum errs on the safe side.
+            let bottom = frame.saturating_sub(frame_size as usize);
+            if bottom > context.stack_limit {
+                observer.record(|| Event::Transition { func, offset });
+                return entry;
+            }
+            policy.patchpoint_bump
+        }
+        Hit::Never => NEVER,
+        Hit::Stay | Hit::Trigger => policy.patchpoint_bump,
+    };
+    let home = frame.wrapping_add_signed(crate::frame::layout::COUNTER_OFFSET.0 as isize);
+    // SAFETY: (1): the home of the counter in the calling frame.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u32>(home).write(counter.max(1)) };
+    behind
+}
+
+/// See [`Helpers::allocate`](super::context::Helpers::allocate).
+///
+/// # Safety
+/// 1. Called by guest code with its context.
+pub unsafe extern "C" fn allocate(context: *mut VmContext, words: u32) -> *mut Header {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    context.free_lists.take(8 * words as usize).as_ptr()
+}
+
+/// See [`Helpers::release`](super::context::Helpers::release).
+///
+/// # Safety
+/// 1. Called by guest code with its context and a block it took before and uses no longer.
+pub unsafe extern "C" fn release(context: *mut VmContext, block: *mut Header, _words: u32) {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    if let Some(block) = NonNull::new(block) {
+        // SAFETY: (1).
+        unsafe { context.free_lists.give(block) };
+    }
+}
+
+/// See [`Helpers::call_count`](super::context::Helpers::call_count).
+///
+/// # Safety
+/// 1. Called by tier-0 code with its context and its own function.
+pub unsafe extern "C" fn call_count(context: *mut VmContext, func: u32) {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    // SAFETY: (1).
+    let module = unsafe { module_of(context) };
+    let func = crate::wasm::types::FuncIndex(func);
+    module.entries()[func.index()]
+        .call_counter
+        .store(NEVER, std::sync::atomic::Ordering::Relaxed);
+    module
+        .shared
+        .observer
+        .record(|| Event::Trigger { func, offset: None });
+    // A compiler bug is a panic: the function stays in tier-0 then, and the message was printed.
+    let _ = catch_unwind(AssertUnwindSafe(|| module.request_tier1(func)));
+}

@@ -1,0 +1,557 @@
+//! Our side of regalloc2: operands, clobbers, edges, and the values that live across each site.
+//!
+//! The allocator is told of a value that lives across a call by a late use that may lie anywhere. With every register
+//! clobbered, the answer is a spill slot: the copy list of the suspension.
+
+use super::minst::{MInst, Reg};
+use crate::{error::NotOptimized, options::CompileOptions, wasm::types::WasmOffset};
+use regalloc2::{
+    Algorithm, Allocation, Block, Edit, Function, Inst, InstRange, MachineEnv, Operand,
+    OperandKind, Output, PReg, PRegSet, ProgPoint, RegClass, RegallocOptions, SpillSlot, VReg,
+    checker::Checker,
+};
+
+/// `rax`: first integer result, quotients.
+pub(crate) const RAX: PReg = PReg::new(0, RegClass::Int);
+/// `rcx`: shift amounts.
+pub(crate) const RCX: PReg = PReg::new(1, RegClass::Int);
+/// `rdx`: second integer result, remainders.
+pub(crate) const RDX: PReg = PReg::new(2, RegClass::Int);
+/// `rsi`: second argument of helpers.
+pub(crate) const RSI: PReg = PReg::new(6, RegClass::Int);
+/// Integer registers that are never allocated: stack, frame, scratch, context.
+const RESERVED: [usize; 4] = [4, 5, 11, 15];
+/// The integer scratch register, `r11`.
+const INT_SCRATCH: PReg = PReg::new(11, RegClass::Int);
+/// The float scratch register, `xmm15`.
+const FLOAT_SCRATCH: PReg = PReg::new(15, RegClass::Float);
+
+/// Bound on the operands of all sites together: frame states of huge functions at many calls.
+const MAX_LIVE_OPERANDS: usize = 4_000_000;
+
+/// Every register the allocator may hand out.
+pub(crate) fn allocatable() -> PRegSet {
+    let mut all = PRegSet::empty();
+    for n in (0..16).filter(|n| !RESERVED.contains(n)) {
+        all.add(PReg::new(n, RegClass::Int));
+    }
+    for n in 0..15 {
+        all.add(PReg::new(n, RegClass::Float));
+    }
+    all
+}
+
+/// A block of machine instructions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MBlock {
+    /// Its instructions, the terminator last.
+    pub(crate) insts: Vec<(MInst, WasmOffset)>,
+    /// Its parameters.
+    pub(crate) params: Vec<VReg>,
+    /// Where its terminator goes, and with which arguments.
+    pub(crate) succs: Vec<Block>,
+    pub(crate) args: Vec<Vec<VReg>>,
+    /// Rarely run: laid out of line.
+    pub(crate) cold: bool,
+}
+
+/// A function of machine instructions.
+#[derive(Debug, Default)]
+pub(crate) struct MFunction {
+    pub(crate) blocks: Vec<MBlock>,
+    pub(crate) vregs: usize,
+}
+
+/// What the allocator reads.
+struct Input {
+    insts: Vec<(MInst, WasmOffset)>,
+    operands: Vec<Operand>,
+    operand_starts: Vec<usize>,
+    ranges: Vec<InstRange>,
+    succs: Vec<Vec<Block>>,
+    preds: Vec<Vec<Block>>,
+    params: Vec<Vec<VReg>>,
+    args: Vec<Vec<Vec<VReg>>>,
+    vregs: usize,
+}
+
+impl Function for Input {
+    fn num_insts(&self) -> usize {
+        self.insts.len()
+    }
+
+    fn num_blocks(&self) -> usize {
+        self.ranges.len()
+    }
+
+    fn entry_block(&self) -> Block {
+        Block::new(0)
+    }
+
+    fn block_insns(&self, block: Block) -> InstRange {
+        self.ranges[block.index()]
+    }
+
+    fn block_succs(&self, block: Block) -> &[Block] {
+        &self.succs[block.index()]
+    }
+
+    fn block_preds(&self, block: Block) -> &[Block] {
+        &self.preds[block.index()]
+    }
+
+    fn block_params(&self, block: Block) -> &[VReg] {
+        &self.params[block.index()]
+    }
+
+    fn is_ret(&self, inst: Inst) -> bool {
+        matches!(
+            self.insts[inst.index()].0,
+            MInst::Return { .. } | MInst::Trap { .. }
+        )
+    }
+
+    fn is_branch(&self, inst: Inst) -> bool {
+        matches!(
+            self.insts[inst.index()].0,
+            MInst::Jump | MInst::Branch { .. } | MInst::Table { .. }
+        )
+    }
+
+    fn branch_blockparams(&self, block: Block, _: Inst, successor: usize) -> &[VReg] {
+        &self.args[block.index()][successor]
+    }
+
+    fn inst_operands(&self, inst: Inst) -> &[Operand] {
+        let i = inst.index();
+        &self.operands[self.operand_starts[i]..self.operand_starts[i + 1]]
+    }
+
+    fn inst_clobbers(&self, inst: Inst) -> PRegSet {
+        self.insts[inst.index()].0.clobbers()
+    }
+
+    fn num_vregs(&self) -> usize {
+        self.vregs
+    }
+
+    fn spillslot_size(&self, _: RegClass) -> usize {
+        1
+    }
+}
+
+/// A function with its registers allocated.
+#[derive(Debug)]
+pub(crate) struct Allocated {
+    /// Instructions of all blocks.
+    pub(crate) insts: Vec<(MInst, WasmOffset)>,
+    /// Which of them belong to each block.
+    pub(crate) ranges: Vec<InstRange>,
+    pub(crate) succs: Vec<Vec<Block>>,
+    pub(crate) cold: Vec<bool>,
+    /// Moves between instructions, by rising position.
+    pub(crate) edits: Vec<(ProgPoint, Edit)>,
+    /// Spill slots in use.
+    pub(crate) spill_slots: usize,
+}
+
+/// The virtual registers an instruction reads (`defs` false) or writes.
+fn each_virtual(inst: &mut MInst, kind: OperandKind, mut each: impl FnMut(VReg)) {
+    inst.visit_operands(&mut |reg, _, this, _| {
+        if this == kind
+            && let Reg::Virtual(vreg) = *reg
+        {
+            each(vreg);
+        }
+    });
+}
+
+/// Adds to every site the values that live across it but are not in its frame state.
+///
+/// # Errors
+/// If there are absurdly many.
+pub(crate) fn add_live_across(
+    function: &mut MFunction,
+    mut found: impl FnMut(u32, VReg),
+) -> Result<(), NotOptimized> {
+    let has_sites = function
+        .blocks
+        .iter()
+        .flat_map(|block| &block.insts)
+        .any(|(inst, _)| matches!(inst, MInst::Call { .. } | MInst::Checkpoint { .. }));
+    if !has_sites {
+        return Ok(());
+    }
+    let live_out = compute_live_out(function)?;
+    let mut live = SparseSet::new(function.vregs);
+    let mut budget = MAX_LIVE_OPERANDS;
+    for (block, out) in function.blocks.iter_mut().zip(&live_out) {
+        live.clear();
+        out.iter().for_each(|&vreg| live.insert(vreg));
+        for arg in block.args.iter().flatten() {
+            live.insert(*arg);
+        }
+        for (inst, _) in block.insts.iter_mut().rev() {
+            each_virtual(inst, OperandKind::Def, |vreg| live.remove(vreg));
+            if let MInst::Call {
+                site, live: list, ..
+            }
+            | MInst::Checkpoint { site, live: list } = inst
+            {
+                let known: Vec<VReg> = list
+                    .iter()
+                    .filter_map(|reg| match *reg {
+                        Reg::Virtual(vreg) => Some(vreg),
+                        Reg::At(_) => None,
+                    })
+                    .collect();
+                known.iter().for_each(|&vreg| live.remove(vreg));
+                for &vreg in live.members() {
+                    list.push(Reg::Virtual(vreg));
+                    found(*site, vreg);
+                }
+                budget = budget
+                    .checked_sub(list.len())
+                    .ok_or(NotOptimized::TooLarge)?;
+            }
+            each_virtual(inst, OperandKind::Use, |vreg| live.insert(vreg));
+        }
+    }
+    Ok(())
+}
+
+/// The virtual registers alive at the end of each block, without arguments of its jumps.
+fn compute_live_out(function: &mut MFunction) -> Result<Vec<Vec<VReg>>, NotOptimized> {
+    let blocks = function.blocks.len();
+    let mut def_block = vec![u32::MAX; function.vregs];
+    let mut uses: Vec<(VReg, u32)> = Vec::new();
+    let mut preds: Vec<Vec<u32>> = vec![Vec::new(); blocks];
+    for (block, number) in function.blocks.iter_mut().zip(0..) {
+        for &param in &block.params {
+            def_block[param.vreg()] = number;
+        }
+        for (inst, _) in &mut block.insts {
+            each_virtual(inst, OperandKind::Use, |vreg| uses.push((vreg, number)));
+            each_virtual(inst, OperandKind::Def, |vreg| {
+                def_block[vreg.vreg()] = number;
+            });
+        }
+        uses.extend(block.args.iter().flatten().map(|&arg| (arg, number)));
+        for succ in &block.succs {
+            preds[succ.index()].push(number);
+        }
+    }
+    uses.sort_unstable();
+    uses.dedup();
+    let mut live_out: Vec<Vec<VReg>> = vec![Vec::new(); blocks];
+    // which register was last found to be alive into, and out of, a block
+    let mut seen_in = vec![usize::MAX; blocks];
+    let mut seen_out = vec![usize::MAX; blocks];
+    let mut budget = MAX_LIVE_OPERANDS;
+    let mut work = Vec::new();
+    for (vreg, block) in uses {
+        let id = vreg.vreg();
+        if def_block[id] == block {
+            continue;
+        }
+        work.push(block);
+        while let Some(block) = work.pop() {
+            let block = block as usize;
+            if seen_in[block] == id {
+                continue;
+            }
+            seen_in[block] = id;
+            for &pred in &preds[block] {
+                if seen_out[pred as usize] != id {
+                    seen_out[pred as usize] = id;
+                    live_out[pred as usize].push(vreg);
+                    budget = budget.checked_sub(1).ok_or(NotOptimized::TooLarge)?;
+                    if def_block[id] != pred {
+                        work.push(pred);
+                    }
+                }
+            }
+        }
+    }
+    Ok(live_out)
+}
+
+/// A set of virtual registers: constant time to change, listed without order.
+struct SparseSet {
+    members: Vec<VReg>,
+    position: Vec<u32>,
+}
+
+impl SparseSet {
+    fn new(size: usize) -> Self {
+        Self {
+            members: Vec::new(),
+            position: vec![u32::MAX; size],
+        }
+    }
+
+    fn members(&self) -> &[VReg] {
+        &self.members
+    }
+
+    fn insert(&mut self, vreg: VReg) {
+        let position = &mut self.position[vreg.vreg()];
+        if *position == u32::MAX {
+            *position = u32::try_from(self.members.len()).expect("virtual registers fit 32 bits");
+            self.members.push(vreg);
+        }
+    }
+
+    fn remove(&mut self, vreg: VReg) {
+        let position = std::mem::replace(&mut self.position[vreg.vreg()], u32::MAX);
+        if position != u32::MAX {
+            self.members.swap_remove(position as usize);
+            if let Some(moved) = self.members.get(position as usize) {
+                self.position[moved.vreg()] = position;
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        for vreg in self.members.drain(..) {
+            self.position[vreg.vreg()] = u32::MAX;
+        }
+    }
+}
+
+/// Allocates registers.
+///
+/// # Errors
+/// If the allocator gives up.
+///
+/// # Panics
+/// If its checker finds fault with its answer.
+pub(crate) fn allocate(
+    function: MFunction,
+    options: &CompileOptions,
+) -> Result<Allocated, NotOptimized> {
+    let mut input = Input {
+        insts: Vec::new(),
+        operands: Vec::new(),
+        operand_starts: vec![0],
+        ranges: Vec::new(),
+        succs: Vec::new(),
+        preds: vec![Vec::new(); function.blocks.len()],
+        params: Vec::new(),
+        args: Vec::new(),
+        vregs: function.vregs,
+    };
+    let mut cold = Vec::new();
+    for (number, block) in function.blocks.into_iter().enumerate() {
+        let start = input.insts.len();
+        for (mut inst, offset) in block.insts {
+            inst.visit_operands(&mut |reg, constraint, kind, pos| {
+                if let Reg::Virtual(vreg) = *reg {
+                    input
+                        .operands
+                        .push(Operand::new(vreg, constraint, kind, pos));
+                }
+            });
+            input.operand_starts.push(input.operands.len());
+            input.insts.push((inst, offset));
+        }
+        let range = InstRange::new(Inst::new(start), Inst::new(input.insts.len()));
+        input.ranges.push(range);
+        for succ in &block.succs {
+            input.preds[succ.index()].push(Block::new(number));
+        }
+        input.succs.push(block.succs);
+        input.params.push(block.params);
+        input.args.push(block.args);
+        cold.push(block.cold);
+    }
+    let env = machine_env();
+    let settings = RegallocOptions {
+        verbose_log: false,
+        validate_ssa: options.checkers,
+        algorithm: Algorithm::Ion,
+    };
+    let output = match regalloc2::run(&input, &env, &settings) {
+        Ok(output) => output,
+        Err(
+            error @ (regalloc2::RegAllocError::TooManyLiveRegs
+            | regalloc2::RegAllocError::TooManyOperands),
+        ) => {
+            let _ = error;
+            return Err(NotOptimized::RegisterAllocation);
+        }
+        Err(error) => panic!("the allocator refuses malformed machine code: {error:?}"),
+    };
+    if options.checkers {
+        let mut checker = Checker::new(&input, &env);
+        checker.prepare(&output);
+        if let Err(errors) = checker.run() {
+            panic!("the allocator's checker found: {errors:?}");
+        }
+    }
+    let Output {
+        num_spillslots,
+        edits,
+        allocs,
+        inst_alloc_offsets,
+        ..
+    } = output;
+    for (inst, &start) in input.insts.iter_mut().zip(&inst_alloc_offsets) {
+        let mut next = start as usize;
+        inst.0.visit_operands(&mut |reg, _, _, _| {
+            *reg = Reg::At(allocs[next]);
+            next += 1;
+        });
+    }
+    let mut allocated = Allocated {
+        insts: input.insts,
+        ranges: input.ranges,
+        succs: input.succs,
+        cold,
+        edits,
+        spill_slots: num_spillslots,
+    };
+    add_second_places(&mut allocated)?;
+    Ok(allocated)
+}
+
+/// A value may be alive in two places at once, and the allocator names one of them at a site. The others are alive across
+/// it just as well: this adds them.
+fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
+    let blocks = allocated.ranges.len();
+    let words = (32 + allocated.spill_slots).div_ceil(64);
+    let has_sites = allocated
+        .insts
+        .iter()
+        .any(|(inst, _)| matches!(inst, MInst::Call { .. } | MInst::Checkpoint { .. }));
+    if !has_sites {
+        return Ok(());
+    }
+    if blocks.saturating_mul(words) > MAX_LIVE_OPERANDS {
+        return Err(NotOptimized::TooLarge);
+    }
+    let mut live_in = vec![vec![0_u64; words]; blocks];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in (0..blocks).rev() {
+            let live = live_before_block(allocated, block, &live_in, |_, _| {});
+            if live != live_in[block] {
+                live_in[block] = live;
+                changed = true;
+            }
+        }
+    }
+    let mut budget = MAX_LIVE_OPERANDS;
+    for block in 0..blocks {
+        let mut failed = false;
+        live_before_block(allocated, block, &live_in, |inst, live| {
+            if let MInst::Call { live: list, .. } | MInst::Checkpoint { live: list, .. } = inst {
+                for place in places(live) {
+                    if !list.contains(&Reg::At(place)) {
+                        list.push(Reg::At(place));
+                    }
+                }
+                match budget.checked_sub(list.len()) {
+                    Some(rest) => budget = rest,
+                    None => failed = true,
+                }
+            }
+        });
+        if failed {
+            return Err(NotOptimized::TooLarge);
+        }
+    }
+    Ok(())
+}
+
+/// Number of a place: general-purpose registers, vector registers, slots.
+fn place_number(place: Allocation) -> usize {
+    match (place.as_reg(), place.as_stack()) {
+        (Some(reg), _) => 16 * usize::from(reg.class() != RegClass::Int) + reg.hw_enc(),
+        (None, Some(slot)) => 32 + slot.index(),
+        (None, None) => panic!("an operand has no place"),
+    }
+}
+
+/// The places of a set.
+fn places(set: &[u64]) -> Vec<Allocation> {
+    (0..64 * set.len())
+        .filter(|n| set[n / 64] >> (n % 64) & 1 != 0)
+        .map(|n| match n {
+            0..16 => Allocation::reg(PReg::new(n, RegClass::Int)),
+            16..32 => Allocation::reg(PReg::new(n - 16, RegClass::Float)),
+            _ => Allocation::stack(SpillSlot::new(n - 32)),
+        })
+        .collect()
+}
+
+/// Walks a block backwards with the set of places that are alive; gives the set at its start. `at_inst` sees each
+/// instruction with what is alive behind it, its own results left out.
+fn live_before_block(
+    allocated: &mut Allocated,
+    block: usize,
+    live_in: &[Vec<u64>],
+    mut at_inst: impl FnMut(&mut MInst, &[u64]),
+) -> Vec<u64> {
+    let mut live = vec![0_u64; live_in[block].len()];
+    for succ in &allocated.succs[block] {
+        for (word, more) in live.iter_mut().zip(&live_in[succ.index()]) {
+            *word |= more;
+        }
+    }
+    let range = allocated.ranges[block];
+    let end = ProgPoint::before(Inst::new(range.last().index() + 1));
+    let mut edit = allocated.edits.partition_point(|(at, _)| *at < end);
+    for inst in range.iter().rev() {
+        for position in [ProgPoint::after(inst), ProgPoint::before(inst)] {
+            while edit > 0 && allocated.edits[edit - 1].0 == position {
+                edit -= 1;
+                let Edit::Move { from, to } = allocated.edits[edit].1;
+                remove(&mut live, to);
+                insert(&mut live, from);
+            }
+            if position == ProgPoint::before(inst) {
+                break;
+            }
+            let inst = &mut allocated.insts[inst.index()].0;
+            each_place(inst, OperandKind::Def, |place| remove(&mut live, place));
+            at_inst(inst, &live);
+            each_place(inst, OperandKind::Use, |place| insert(&mut live, place));
+        }
+    }
+    live
+}
+
+fn insert(set: &mut [u64], place: Allocation) {
+    let n = place_number(place);
+    set[n / 64] |= 1 << (n % 64);
+}
+
+fn remove(set: &mut [u64], place: Allocation) {
+    let n = place_number(place);
+    set[n / 64] &= !(1 << (n % 64));
+}
+
+fn each_place(inst: &mut MInst, kind: OperandKind, mut each: impl FnMut(Allocation)) {
+    inst.visit_operands(&mut |reg, _, this, _| {
+        if this == kind
+            && let Reg::At(place) = *reg
+        {
+            each(place);
+        }
+    });
+}
+
+fn machine_env() -> MachineEnv {
+    let mut preferred = [PRegSet::empty(); 3];
+    for reg in allocatable() {
+        preferred[reg.class() as usize].add(reg);
+    }
+    MachineEnv {
+        preferred_regs_by_class: preferred,
+        non_preferred_regs_by_class: [PRegSet::empty(); 3],
+        scratch_by_class: [Some(INT_SCRATCH), Some(FLOAT_SCRATCH), None],
+        fixed_stack_slots: Vec::new(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Every knob of an engine, and the environment variables that turn some of them.
+
+use midair_jit::{
+    observe::events::{Event, Observer},
+    options::CompileOptions,
+    patchpoint::policy::Policy,
+    runtime::functions::Job,
+};
+use std::{fmt, num::NonZeroU32, sync::Arc};
+
+pub use midair_jit::options::ResumptionPath;
+
+/// Which tiers guest code runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Tiers {
+    /// Baseline code only.
+    Tier0,
+    /// Optimized code from the first call; a function that cannot be optimized stays in tier-0.
+    Tier1,
+    /// Start in tier-0; replace hot loops while they run and hot functions when they are called.
+    #[default]
+    Tiered,
+}
+
+/// What an [`Engine`](crate::Engine) is made from.
+///
+/// | variable | means |
+/// |---|---|
+/// | `MIDAIR_EVENTS=1` | print every event to standard error |
+/// | `MIDAIR_STRESS=suspend:N,normalize:N,osr` | see [`Config::stress_suspend`], [`Config::stress_normalize`]; `osr`: replace every loop at its first pass |
+///
+/// The variables are read once, by [`Config::new`].
+///
+/// # Examples
+/// ```
+/// use midair::{Config, Engine, ResumptionPath};
+/// let mut config = Config::new();
+/// config.resumption(ResumptionPath::ViaTier0).osr_after(100, 100, 2);
+/// let engine = Engine::new(&config);
+/// # let _ = engine;
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) tiers: Tiers,
+    pub(crate) compile: CompileOptions,
+    pub(crate) policy: Policy,
+    pub(crate) tier_up_on_resumption: Option<u32>,
+    pub(crate) stress_suspend: Option<NonZeroU32>,
+    pub(crate) stress_normalize: Option<NonZeroU32>,
+    pub(crate) max_wasm_stack: usize,
+    pub(crate) events: Option<Arc<dyn Fn(Event) + Send + Sync>>,
+    pub(crate) compile_with: Option<Arc<dyn Fn(Job) + Send + Sync>>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("tiers", &self.tiers)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// The defaults, changed by what the environment says.
+    pub fn new() -> Self {
+        let mut config = Self {
+            tiers: Tiers::default(),
+            compile: CompileOptions::default(),
+            policy: Policy::default(),
+            tier_up_on_resumption: Some(10_000),
+            stress_suspend: None,
+            stress_normalize: None,
+            max_wasm_stack: 512 << 10,
+            events: None,
+            compile_with: None,
+        };
+        config.read_environment();
+        config
+    }
+
+    #[expect(clippy::print_stderr, reason = "that is what MIDAIR_EVENTS is for")]
+    fn read_environment(&mut self) {
+        if std::env::var_os("MIDAIR_EVENTS").is_some_and(|value| value != "0") {
+            self.on_event(|event| eprintln!("midair: {event}"));
+        }
+        let Ok(stress) = std::env::var("MIDAIR_STRESS") else {
+            return;
+        };
+        for item in stress
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            let (name, number) = item.split_once(':').unwrap_or((item, "1"));
+            match (name, number.parse::<NonZeroU32>()) {
+                ("suspend", Ok(n)) => drop(self.stress_suspend(Some(n))),
+                ("normalize", Ok(n)) => drop(self.stress_normalize(Some(n))),
+                ("osr", Ok(_)) => drop(self.osr_after(1, 1, 1)),
+                _ => eprintln!(
+                    "midair: MIDAIR_STRESS: `{item}` is not one of suspend:N, normalize:N, osr"
+                ),
+            }
+        }
+    }
+
+    /// Which tiers guest code runs in.
+    pub fn tiers(&mut self, tiers: Tiers) -> &mut Self {
+        self.tiers = tiers;
+        self
+    }
+
+    /// How continuations made by OSR code are resumed.
+    pub fn resumption(&mut self, path: ResumptionPath) -> &mut Self {
+        self.compile.resumption = path;
+        self
+    }
+
+    /// When a loop is replaced: after `initial` passes of loop headers by one activation, then every `bump` passes, a
+    /// patchpoint is *hit*; the `hits`-th hit of one patchpoint makes its OSR code. Each is at least 1.
+    pub fn osr_after(&mut self, initial: u32, bump: u32, hits: u32) -> &mut Self {
+        let limit = i32::MAX.cast_unsigned();
+        self.compile.patchpoint_counter = initial.clamp(1, limit);
+        self.policy.patchpoint_bump = bump.clamp(1, limit);
+        self.policy.hit_limit = hits.max(1);
+        self
+    }
+
+    /// Whether loops are replaced while they run.
+    pub fn osr(&mut self, osr: bool) -> &mut Self {
+        self.compile.patchpoints = osr;
+        self
+    }
+
+    /// Make a function's tier-1 code after that many calls of its tier-0 code; `None`: never.
+    pub fn tier_up_on_calls(&mut self, calls: Option<u32>) -> &mut Self {
+        self.compile.count_calls = calls.is_some();
+        self.policy.call_threshold = calls.unwrap_or(1).clamp(1, i32::MAX.cast_unsigned());
+        self
+    }
+
+    /// Move an activation to tier-1 when its function's tier-0 and OSR code has been resumed that many times; `None`: never.
+    pub fn tier_up_on_resumption(&mut self, resumptions: Option<u32>) -> &mut Self {
+        self.tier_up_on_resumption = resumptions;
+        self
+    }
+
+    /// Suspend and resume the call at every `n`-th checkpoint (loop headers and function entries).
+    pub fn stress_suspend(&mut self, n: Option<NonZeroU32>) -> &mut Self {
+        self.stress_suspend = n;
+        self
+    }
+
+    /// Normalize one of `n` continuations, chosen at random, whenever a call is suspended.
+    pub fn stress_normalize(&mut self, n: Option<NonZeroU32>) -> &mut Self {
+        self.stress_normalize = n;
+        self
+    }
+
+    /// Most bytes of stack that one entry into guest code may use; beyond, the guest traps. The thread's own limit holds
+    /// as well.
+    pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
+        self.max_wasm_stack = bytes.min(1 << 40);
+        self
+    }
+
+    /// Verify the IR after each pass and check each register allocation. On in debug builds.
+    pub fn compiler_checks(&mut self, checks: bool) -> &mut Self {
+        self.compile.checkers = checks;
+        self
+    }
+
+    /// Tell `sink` of every event, on the thread where it happens.
+    pub fn on_event(&mut self, sink: impl Fn(Event) + Send + Sync + 'static) -> &mut Self {
+        self.events = Some(Arc::new(sink));
+        self
+    }
+
+    /// Hand compilations that were triggered to `run`, which may run them at once (the default) or on another thread, while
+    /// guest code goes on in tier-0.
+    pub fn compile_with(&mut self, run: impl Fn(Job) + Send + Sync + 'static) -> &mut Self {
+        self.compile_with = Some(Arc::new(run));
+        self
+    }
+
+    pub(crate) fn observer(&self) -> Observer {
+        match self.events.clone() {
+            Some(sink) => Observer::new(move |event| sink(event)),
+            None => Observer::default(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The helpers that know stores: traps, checkpoints, growing memory, compiling at the first call.
+
+use crate::{
+    error::{Error, Pending, Trap},
+    host::{YIELD, new_leaf},
+    instance::InstanceInner,
+    store::StoreCore,
+};
+use midair_jit::{
+    arch::x86_64::non_local_jump,
+    frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED, EXIT_TRAPPED},
+    runtime::{
+        context::{Helpers, VmContext},
+        helpers as jit,
+    },
+    wasm::types::FuncIndex,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
+    sync::atomic::Ordering,
+};
+
+/// The table that every context points to.
+pub(crate) static HELPERS: Helpers = Helpers {
+    trap,
+    patchpoint_hit: jit::patchpoint_hit,
+    checkpoint,
+    memory_grow,
+    allocate: jit::allocate,
+    release: jit::release,
+    call_count: jit::call_count,
+    compile,
+    patchpoint_resume: non_local_jump::patchpoint_resume,
+};
+
+/// The instance of a context, counting the helper call.
+///
+/// # Safety
+/// The context is live, and its code is running.
+unsafe fn instance<'a>(context: *mut VmContext) -> &'a mut InstanceInner {
+    // SAFETY: a context is the front of its instance.
+    let instance = unsafe { &mut *(*context).host.cast::<InstanceInner>() };
+    instance.context.helper_calls = instance.context.helper_calls.wrapping_add(1);
+    instance
+}
+
+/// # Safety
+/// The store of a running instance; no other borrow of it is alive beneath guest code.
+unsafe fn core<'a>(instance: &InstanceInner) -> &'a mut StoreCore {
+    // SAFETY: the caller's.
+    unsafe { &mut *instance.store.as_ptr() }
+}
+
+unsafe extern "C" fn trap(
+    context: *mut VmContext,
+    code: u32,
+    offset: u32,
+    frame: usize,
+    pc: usize,
+) {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    let trap = Trap::from_code(code).unwrap_or(Trap::Unreachable);
+    let backtrace = core.trace(pc, frame, Some(offset));
+    core.set_pending(Pending::Error(Error::new(trap)), backtrace);
+}
+
+/// Passes the frame register and the return address along.
+#[unsafe(naked)]
+unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
+    std::arch::naked_asm!(
+        "mov rsi, rbp",
+        "mov rdx, [rsp]",
+        "jmp {checkpoint_at}",
+        checkpoint_at = sym checkpoint_at,
+    )
+}
+
+unsafe extern "C" fn checkpoint_at(context: *mut VmContext, frame: usize, pc: usize) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    if core.engine.deadline_reached(core.id) {
+        let backtrace = core.trace(pc, frame, None);
+        core.set_pending(Pending::Error(Error::new(Trap::Interrupt)), backtrace);
+        return EXIT_TRAPPED;
+    }
+    match core.engine.inner.config.stress_suspend {
+        Some(every) => {
+            core.stress_countdown = core.stress_countdown.saturating_sub(1);
+            if core.stress_countdown > 0 {
+                return EXIT_RETURNED;
+            }
+            core.stress_countdown = every.get();
+            let context = &mut instance.context;
+            let leaf = new_leaf(context, 0, &YIELD, 0);
+            context.chain_head = leaf.as_ptr();
+            context.chain_tail = leaf.as_ptr();
+            EXIT_SUSPENDED
+        }
+        None => {
+            instance.context.checkpoint.store(0, Ordering::Relaxed);
+            // a deadline that was reached meanwhile must not be lost
+            if core.engine.deadline_reached(core.id) {
+                instance.context.checkpoint.store(1, Ordering::Relaxed);
+            }
+            EXIT_RETURNED
+        }
+    }
+}
+
+unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    instance
+        .memory
+        .and_then(|memory| core.grow_memory(memory, pages))
+        .unwrap_or(u32::MAX)
+}
+
+unsafe extern "C" fn compile(context: *mut VmContext, func: u32) -> usize {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    let code = &instance.module.inner.code;
+    let func = FuncIndex(func);
+    let pending = match catch_unwind(AssertUnwindSafe(|| code.compile_entry(func))) {
+        Ok(Ok(address)) => return address.0,
+        Ok(Err(error)) => Pending::Error(Error::new(error)),
+        Err(panic) => Pending::Panic(panic),
+    };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    core.set_pending(pending, Default::default());
+    0
+}
+
+/// The front of an instance is its context.
+pub(crate) fn context_of_instance(instance: NonNull<InstanceInner>) -> *mut VmContext {
+    instance.cast().as_ptr()
+}

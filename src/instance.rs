@@ -1,0 +1,606 @@
+//! Instances: a module with its context, and what it exports.
+
+use crate::engine::Engine;
+use crate::{
+    call::TypedFunc,
+    error::{Error, LinkError, Result},
+    host::HostFunc,
+    memory::{Global, Memory},
+    module::Module,
+    store::{AsContext, AsContextMut, StoreCore},
+    values::{Val, WasmParams, WasmResults},
+};
+use midair_continuation::recycle::FreeLists;
+use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
+use midair_jit::{
+    runtime::context::{GlobalSlot, ImportEntry, VmContext},
+    wasm::{
+        module::{Extern as WasmExtern, GlobalInit},
+        types::{FuncIndex, FuncType},
+    },
+};
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    marker::PhantomData,
+    ptr::NonNull,
+    sync::Arc,
+};
+
+/// An instance in its store: the context, what Rust needs to know, then globals and imports.
+#[repr(C)]
+pub(crate) struct InstanceInner {
+    pub(crate) context: VmContext,
+    pub(crate) store: NonNull<StoreCore>,
+    pub(crate) module: Module,
+    pub(crate) memory: Option<u32>,
+    /// Host functions it imports, kept alive.
+    imports: Box<[Arc<HostFunc>]>,
+}
+
+impl InstanceInner {
+    fn layout(module: &Module) -> Layout {
+        Layout::from_size_align(module.inner.code.layout.size as usize, align_of::<Self>())
+            .expect("bounded by validation")
+    }
+
+    /// # Safety
+    /// Nothing uses the instance any more.
+    pub(crate) unsafe fn free(this: NonNull<Self>) {
+        // SAFETY: the caller's.
+        let layout = Self::layout(unsafe { &this.as_ref().module });
+        // SAFETY: the caller's; initialized in `StoreCore::instantiate`.
+        unsafe { this.drop_in_place() };
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(this.cast().as_ptr(), layout) };
+    }
+
+    /// The word of a global, wherever it lies.
+    fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
+        match self.module.inner.code.layout.globals[index] {
+            GlobalSlot::Own(offset) => word_at(this, offset),
+            // SAFETY: the word holds a pointer to a global of this store.
+            GlobalSlot::Imported(offset) => unsafe {
+                word_at(this, offset).cast::<NonNull<u64>>().read()
+            },
+        }
+    }
+}
+
+fn word_at(instance: NonNull<InstanceInner>, offset: i32) -> NonNull<u64> {
+    let offset = usize::try_from(offset).expect("behind the fixed part");
+    // SAFETY: the layout keeps offsets within the allocation.
+    unsafe { instance.cast::<u8>().add(offset) }.cast()
+}
+
+/// A handle of an instance in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    pub(crate) store: u64,
+    pub(crate) inner: NonNull<InstanceInner>,
+}
+
+// SAFETY: the pointer is followed only with a borrow of the store that owns what it points to.
+unsafe impl Send for Instance {}
+// SAFETY: the same.
+unsafe impl Sync for Instance {}
+
+/// Something an instance exports.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Extern {
+    /// A function.
+    Func(Func),
+    /// A memory.
+    Memory(Memory),
+    /// A global.
+    Global(Global),
+}
+
+impl Extern {
+    /// The function, if it is one.
+    pub fn into_func(self) -> Option<Func> {
+        if let Self::Func(func) = self {
+            Some(func)
+        } else {
+            None
+        }
+    }
+
+    /// The memory, if it is one.
+    pub fn into_memory(self) -> Option<Memory> {
+        if let Self::Memory(memory) = self {
+            Some(memory)
+        } else {
+            None
+        }
+    }
+
+    /// The global, if it is one.
+    pub fn into_global(self) -> Option<Global> {
+        if let Self::Global(global) = self {
+            Some(global)
+        } else {
+            None
+        }
+    }
+}
+
+/// A handle of a guest function in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Func {
+    pub(crate) store: u64,
+    pub(crate) instance: NonNull<InstanceInner>,
+    pub(crate) index: FuncIndex,
+}
+
+// SAFETY: the pointer is followed only with a borrow of the store that owns what it points to.
+unsafe impl Send for Func {}
+// SAFETY: the same.
+unsafe impl Sync for Func {}
+
+impl Func {
+    /// Its type.
+    ///
+    /// # Panics
+    /// If the function is of another store.
+    pub fn ty(&self, store: impl AsContext) -> FuncType {
+        self.check(&store);
+        // SAFETY: owned by the store, which is borrowed.
+        let instance = unsafe { self.instance.as_ref() };
+        FuncType::clone(instance.module.inner.code.module.func_type(self.index))
+    }
+
+    fn check(&self, store: &impl AsContext) {
+        // SAFETY: borrowed.
+        let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
+        assert_eq!(
+            self.store, id,
+            "a function was used with another store than its own"
+        );
+    }
+
+    /// The same function, with its parameters and results as Rust types.
+    ///
+    /// # Errors
+    /// If they are others than the function's.
+    ///
+    /// # Panics
+    /// If the function is of another store.
+    pub fn typed<P: WasmParams, R: WasmResults>(
+        &self,
+        store: impl AsContext,
+    ) -> Result<TypedFunc<P, R>> {
+        self.check(&store);
+        // SAFETY: owned by the store, which is borrowed.
+        let instance = unsafe { self.instance.as_ref() };
+        let ty = instance.module.inner.code.module.func_type(self.index);
+        let asked = FuncType {
+            params: P::types().into(),
+            results: R::types().into(),
+        };
+        if **ty != asked {
+            return Err(Error::msg(format_args!(
+                "type mismatch: the function is {ty}, asked for was {asked}"
+            )));
+        }
+        let stubs = instance.module.engine().stubs(ty)?;
+        Ok(TypedFunc {
+            func: *self,
+            entry_stub: stubs.entry,
+            types: PhantomData,
+        })
+    }
+}
+
+impl Instance {
+    fn check(&self, store: &impl AsContext) {
+        // SAFETY: borrowed.
+        let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
+        assert_eq!(
+            self.store, id,
+            "an instance was used with another store than its own"
+        );
+    }
+
+    /// An export by name.
+    ///
+    /// # Panics
+    /// If the instance is of another store, as all its methods.
+    pub fn get_export(&self, store: impl AsContext, name: &str) -> Option<Extern> {
+        self.check(&store);
+        // SAFETY: owned by the store, which is borrowed.
+        let instance = unsafe { self.inner.as_ref() };
+        let module = &instance.module.inner.code.module;
+        let (_, item) = module.exports.iter().find(|(export, _)| export == name)?;
+        Some(match *item {
+            WasmExtern::Func(index) => Extern::Func(Func {
+                store: self.store,
+                instance: self.inner,
+                index,
+            }),
+            WasmExtern::Memory => Extern::Memory(Memory {
+                store: self.store,
+                index: instance.memory.expect("validated"),
+            }),
+            WasmExtern::Global(index) => {
+                let global = &module.globals[index.index()];
+                Extern::Global(Global {
+                    store: self.store,
+                    cell: instance.global(self.inner, index.index()),
+                    ty: global.ty,
+                    mutable: global.mutable,
+                })
+            }
+        })
+    }
+
+    /// An exported function.
+    pub fn get_func(&self, store: impl AsContext, name: &str) -> Option<Func> {
+        self.get_export(store, name)?.into_func()
+    }
+
+    /// An exported function, with its parameters and results as Rust types.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its type is another.
+    pub fn get_typed_func<P: WasmParams, R: WasmResults>(
+        &self,
+        store: impl AsContext,
+        name: &str,
+    ) -> Result<TypedFunc<P, R>> {
+        let func = self
+            .get_func(&store, name)
+            .ok_or_else(|| Error::msg(format_args!("no function is exported as `{name}`")))?;
+        func.typed(store)
+    }
+
+    /// An exported memory.
+    pub fn get_memory(&self, store: impl AsContext, name: &str) -> Option<Memory> {
+        self.get_export(store, name)?.into_memory()
+    }
+
+    /// An exported global.
+    pub fn get_global(&self, store: impl AsContext, name: &str) -> Option<Global> {
+        self.get_export(store, name)?.into_global()
+    }
+
+    /// The module it was made from.
+    pub fn module<'a, C: AsContext>(&self, store: &'a C) -> &'a Module {
+        self.check(store);
+        // SAFETY: owned by the store, which is borrowed for 'a.
+        unsafe { &(*self.inner.as_ptr()).module }
+    }
+}
+
+/// What an import is given.
+pub(crate) enum Provided {
+    Host(Arc<HostFunc>),
+    Guest(Func),
+    Memory(Memory),
+    Global(Global),
+}
+
+impl Provided {
+    fn describe(&self) -> String {
+        match self {
+            Self::Host(host) => format!("a function {}", host.ty),
+            // SAFETY: checked to be of this store, which is borrowed by the caller.
+            Self::Guest(func) => format!("a function {}", unsafe {
+                func.instance
+                    .as_ref()
+                    .module
+                    .inner
+                    .code
+                    .module
+                    .func_type(func.index)
+            }),
+            Self::Memory(_) => "a memory".into(),
+            Self::Global(global) => {
+                format!(
+                    "a global of type {}{}",
+                    if global.mutable { "mut " } else { "" },
+                    global.ty
+                )
+            }
+        }
+    }
+}
+
+impl StoreCore {
+    /// Makes an instance whose imports are provided in order. Its start function is still to be called.
+    pub(crate) fn instantiate(
+        this: NonNull<Self>,
+        module: &Module,
+        provided: Vec<Provided>,
+    ) -> Result<(Instance, Option<Func>)> {
+        // SAFETY: the caller borrows the store exclusively.
+        let core = unsafe { &mut *this.as_ptr() };
+        assert!(
+            Engine::same(module.engine(), &core.engine),
+            "a module was used with a store of another engine"
+        );
+        let wasm = &module.inner.code.module;
+        check_imports(module, &provided, core)?;
+
+        let mut memory = None;
+        for item in &provided {
+            if let Provided::Memory(imported) = item {
+                memory = Some(imported.index);
+            }
+        }
+        if let Some(ty) = wasm.memory
+            && !ty.imported
+        {
+            memory = Some(core.add_memory(ty.min, ty.max)?.index);
+        }
+        core.reserve_transfer(module.inner.transfer_words);
+        let hosts: Vec<Arc<HostFunc>> = provided
+            .iter()
+            .filter_map(|item| {
+                if let Provided::Host(host) = item {
+                    Some(Arc::clone(host))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for host in &hosts {
+            core.reserve_transfer(midair_jit::frame::abi::transfer_words(&host.ty));
+        }
+
+        let layout = InstanceInner::layout(module);
+        // SAFETY: not empty.
+        let memory_block = unsafe { alloc_zeroed(layout) };
+        let Some(inner) = NonNull::new(memory_block.cast::<InstanceInner>()) else {
+            handle_alloc_error(layout)
+        };
+        let (base, len) = memory.map_or((std::ptr::null_mut(), 0), |index| {
+            let memory = &core.memories[index as usize];
+            (memory.base(), memory.len() as u64)
+        });
+        let code = &module.inner.code;
+        let value = InstanceInner {
+            context: VmContext {
+                checkpoint: 0.into(),
+                helper_calls: 0,
+                stack_limit: usize::MAX,
+                memory_base: base,
+                memory_len: len,
+                entries: code.entries().as_ptr(),
+                helpers: &raw const crate::helpers::HELPERS,
+                transfer: core.transfer.as_mut_ptr(),
+                chain_head: std::ptr::null_mut(),
+                chain_tail: std::ptr::null_mut(),
+                results: [0; 4],
+                free_lists: FreeLists::default(),
+                host_frame: 0,
+                module: Arc::as_ptr(code),
+                host: std::ptr::null_mut(),
+            },
+            store: this,
+            module: module.clone(),
+            memory,
+            imports: hosts.into(),
+        };
+        // SAFETY: fresh memory with room for it.
+        unsafe { inner.write(value) };
+        // the context points to its instance by its own address
+        // SAFETY: just written.
+        unsafe { (*inner.as_ptr()).context.host = inner.as_ptr().cast() };
+
+        let mut function = 0;
+        let mut global = 0;
+        for item in provided {
+            match item {
+                Provided::Host(host) => {
+                    let entry = word_at(inner, code.layout.import(function)).cast::<ImportEntry>();
+                    let environment = Arc::as_ptr(&host).addr();
+                    // SAFETY: within the instance; the instance keeps the function alive.
+                    unsafe {
+                        entry.write(ImportEntry {
+                            code: host.stub,
+                            environment,
+                        })
+                    };
+                    function += 1;
+                }
+                Provided::Guest(func) => {
+                    let entry = word_at(inner, code.layout.import(function)).cast::<ImportEntry>();
+                    let value = core.cross_instance_import(func);
+                    // SAFETY: within the instance.
+                    unsafe { entry.write(value) };
+                    function += 1;
+                }
+                Provided::Global(imported) => {
+                    let GlobalSlot::Imported(offset) = code.layout.globals[global] else {
+                        unreachable!("imported globals come first")
+                    };
+                    // SAFETY: within the instance.
+                    unsafe {
+                        word_at(inner, offset)
+                            .cast::<NonNull<u64>>()
+                            .write(imported.cell)
+                    };
+                    global += 1;
+                }
+                Provided::Memory(_) => (),
+            }
+        }
+        core.instances.push(inner);
+        core.reset_checkpoint(inner);
+        if core.has_deadline {
+            core.engine.add_context(core.id, inner.cast());
+        }
+
+        // SAFETY: in the store now.
+        let instance = unsafe { inner.as_ref() };
+        for (index, global) in wasm.globals.iter().enumerate() {
+            let bits = match global.init {
+                GlobalInit::Imported => continue,
+                GlobalInit::Const(bits) => bits,
+                // SAFETY: initialized before, as it is imported.
+                GlobalInit::Global(other) => unsafe {
+                    instance.global(inner, other.index()).read()
+                },
+            };
+            // SAFETY: within the instance.
+            unsafe { instance.global(inner, index).write(bits) };
+        }
+        for (segment, data) in wasm.data.iter().enumerate() {
+            let offset = match data.offset {
+                GlobalInit::Const(bits) => bits,
+                // SAFETY: initialized above.
+                GlobalInit::Global(global) => unsafe {
+                    instance.global(inner, global.index()).read()
+                },
+                GlobalInit::Imported => unreachable!("a data segment's offset is an expression"),
+            };
+            let bytes = &wasm.bytes[data.bytes.clone()];
+            let memory = memory.expect("validated");
+            let handle = Memory {
+                store: core.id,
+                index: memory,
+            };
+            let offset = usize::try_from(offset & u64::from(u32::MAX)).expect("32 bits");
+            if !core.write_memory(handle, offset, bytes) {
+                return Err(LinkError::DataOutOfBounds { segment }.into());
+            }
+        }
+        let start = wasm.start.map(|index| Func {
+            store: core.id,
+            instance: inner,
+            index,
+        });
+        Ok((
+            Instance {
+                store: core.id,
+                inner,
+            },
+            start,
+        ))
+    }
+
+    fn write_memory(&mut self, memory: Memory, offset: usize, bytes: &[u8]) -> bool {
+        let data = &mut self.memories[memory.index as usize];
+        let Some(end) = offset
+            .checked_add(bytes.len())
+            .filter(|&end| end <= data.len())
+        else {
+            return false;
+        };
+        data.bytes_mut()[offset..end].copy_from_slice(bytes);
+        true
+    }
+}
+
+fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Result<()> {
+    let wasm = &module.inner.code.module;
+    for (import, item) in wasm.imports.iter().zip(provided) {
+        let (expected, fits) = match import.item {
+            WasmExtern::Func(index) => {
+                let ty = wasm.func_type(index);
+                let fits = match item {
+                    Provided::Host(host) => host.ty == **ty,
+                    // SAFETY: owned by the store, which is borrowed.
+                    Provided::Guest(func) => unsafe {
+                        func.instance
+                            .as_ref()
+                            .module
+                            .inner
+                            .code
+                            .module
+                            .func_type(func.index)
+                            == ty
+                    },
+                    Provided::Memory(_) | Provided::Global(_) => false,
+                };
+                (format!("a function {ty}"), fits)
+            }
+            WasmExtern::Memory => {
+                let ty = wasm.memory.expect("imported");
+                let fits = match item {
+                    Provided::Memory(memory) => {
+                        let data = &core.memories[memory.index as usize];
+                        data.pages() >= ty.min
+                            && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
+                    }
+                    Provided::Host(_) | Provided::Guest(_) | Provided::Global(_) => false,
+                };
+                let max = ty
+                    .max
+                    .map_or(String::new(), |max| format!(" and at most {max}"));
+                (format!("a memory of at least {}{max} pages", ty.min), fits)
+            }
+            WasmExtern::Global(index) => {
+                let ty = &wasm.globals[index.index()];
+                let fits = match item {
+                    Provided::Global(global) => global.ty == ty.ty && global.mutable == ty.mutable,
+                    Provided::Host(_) | Provided::Guest(_) | Provided::Memory(_) => false,
+                };
+                (
+                    format!(
+                        "a global of type {}{}",
+                        if ty.mutable { "mut " } else { "" },
+                        ty.ty
+                    ),
+                    fits,
+                )
+            }
+        };
+        if !fits {
+            return Err(LinkError::IncompatibleImport {
+                module: import.module.clone(),
+                name: import.name.clone(),
+                expected,
+                found: item.describe(),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+impl Func {
+    /// Calls it with values checked at run time.
+    ///
+    /// # Errors
+    /// If number or types of the parameters are not the function's; what [`TypedFunc::call`] says.
+    ///
+    /// # Panics
+    /// If the function is of another store.
+    pub fn call(&self, store: impl AsContextMut, params: &[Val]) -> Result<Vec<Val>> {
+        self.check(&store);
+        self.call_dynamic(store, params)
+    }
+}
+
+impl StoreCore {
+    /// What an import of another instance's function is given: the import it stands for, or a way across.
+    fn cross_instance_import(&mut self, func: Func) -> ImportEntry {
+        // SAFETY: owned by this store.
+        let instance = unsafe { func.instance.as_ref() };
+        let code = &instance.module.inner.code;
+        if code.module.is_imported(func.index) {
+            let entry =
+                word_at(func.instance, code.layout.import(func.index.0)).cast::<ImportEntry>();
+            // SAFETY: within the instance, written when it was made.
+            let ImportEntry { code, environment } = *unsafe { entry.as_ref() };
+            return ImportEntry { code, environment };
+        }
+        let cross = Box::new(CrossCall {
+            context: func.instance.cast().as_ptr(),
+            entry: &raw const code.entries()[func.index.index()],
+        });
+        let environment = (&raw const *cross).expose_provenance();
+        self.crossings.push(cross);
+        let code: unsafe extern "C" fn() = cross_call;
+        #[expect(
+            clippy::fn_to_numeric_cast_any,
+            reason = "machine code is called by address"
+        )]
+        ImportEntry {
+            code: code as usize,
+            environment,
+        }
+    }
+}

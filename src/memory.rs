@@ -1,0 +1,364 @@
+//! Linear memory and globals, as the embedder sees them.
+
+use crate::{
+    error::{Error, Result},
+    store::{AsContext, AsContextMut, StoreCore},
+    values::{Val, WasmTy},
+};
+use midair_jit::wasm::types::ValType;
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc, realloc},
+    fmt,
+    ptr::NonNull,
+};
+
+/// Bytes per page of linear memory.
+pub const PAGE: usize = 64 << 10;
+
+/// Most pages a 32-bit memory can have.
+const MAX_PAGES: u32 = 1 << 16;
+
+/// One linear memory: bytes that may move when it grows.
+pub(crate) struct MemoryData {
+    bytes: NonNull<u8>,
+    len: usize,
+    max: u32,
+    has_max: bool,
+}
+
+impl MemoryData {
+    pub(crate) fn new(min: u32, max: Option<u32>) -> Result<Self> {
+        let mut memory = Self {
+            bytes: NonNull::dangling(),
+            len: 0,
+            max: max.unwrap_or(MAX_PAGES).min(MAX_PAGES),
+            has_max: max.is_some(),
+        };
+        if memory.grow(min).is_none() {
+            return Err(crate::CompileError::Resource {
+                what: format!("{min} pages of linear memory"),
+            }
+            .into());
+        }
+        Ok(memory)
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::from_size_align(len, 4096).ok()
+    }
+
+    pub(crate) fn pages(&self) -> u32 {
+        u32::try_from(self.len / PAGE).expect("at most 65536")
+    }
+
+    /// Grows by `pages`; the old length in pages, or `None` if the limit or the system says no.
+    pub(crate) fn grow(&mut self, pages: u32) -> Option<u32> {
+        let old = self.pages();
+        let new = old.checked_add(pages).filter(|&new| new <= self.max)?;
+        let len = new as usize * PAGE;
+        if len == self.len {
+            return Some(old);
+        }
+        let bytes = if self.len == 0 {
+            // SAFETY: not empty.
+            unsafe { alloc_zeroed(Self::layout(len)?) }
+        } else {
+            Self::layout(len)?;
+            // SAFETY: allocated with this layout; the new size is not zero and does not overflow.
+            unsafe { realloc(self.bytes.as_ptr(), Self::layout(self.len)?, len) }
+        };
+        let bytes = NonNull::new(bytes)?;
+        if self.len != 0 {
+            // SAFETY: the part behind the old end, which is ours and not initialized.
+            let fresh = unsafe { bytes.add(self.len) };
+            // SAFETY: the same.
+            unsafe { fresh.write_bytes(0, len - self.len) };
+        }
+        self.bytes = bytes;
+        self.len = len;
+        Some(old)
+    }
+
+    /// Most pages it may have.
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// Whether its type says so.
+    pub(crate) fn has_max(&self) -> bool {
+        self.has_max
+    }
+
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.bytes.as_ptr()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: initialized by the allocator, the guest or us; borrowed as this is.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for MemoryData {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.len)
+            && self.len != 0
+        {
+            // SAFETY: allocated with this layout.
+            unsafe { dealloc(self.bytes.as_ptr(), layout) };
+        }
+    }
+}
+
+/// A handle of a linear memory in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub(crate) store: u64,
+    pub(crate) index: u32,
+}
+
+/// An access outside a memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryAccessError {
+    /// Where it began.
+    pub offset: usize,
+    /// How long it was.
+    pub len: usize,
+}
+
+impl fmt::Display for MemoryAccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes at {} lie outside the memory",
+            self.len, self.offset
+        )
+    }
+}
+
+impl std::error::Error for MemoryAccessError {}
+
+impl Memory {
+    /// A new memory of `min` pages that can grow to `max`.
+    ///
+    /// # Errors
+    /// When the system refuses that much memory.
+    pub fn new(store: impl AsContextMut, min: u32, max: Option<u32>) -> Result<Self> {
+        let mut inner = store.store_ptr().0;
+        // SAFETY: borrowed exclusively.
+        let core = unsafe { &mut inner.as_mut().core };
+        core.add_memory(min, max)
+    }
+
+    fn check(self, core: &StoreCore) {
+        assert_eq!(
+            self.store, core.id,
+            "a memory was used with another store than its own"
+        );
+    }
+
+    /// Its bytes.
+    ///
+    /// # Panics
+    /// If the memory is of another store, as all its methods.
+    pub fn data<'a, C: AsContext>(&self, store: &'a C) -> &'a [u8] {
+        // SAFETY: borrowed for 'a.
+        let core = unsafe { &(*store.store_ptr().0.as_ptr()).core };
+        self.check(core);
+        core.memories[self.index as usize].bytes()
+    }
+
+    /// Its bytes.
+    pub fn data_mut<'a, C: AsContextMut>(&self, store: &'a mut C) -> &'a mut [u8] {
+        // SAFETY: borrowed exclusively for 'a.
+        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
+        self.check(core);
+        core.memories[self.index as usize].bytes_mut()
+    }
+
+    /// Copies bytes out of it.
+    ///
+    /// # Errors
+    /// [`MemoryAccessError`] if they do not lie in it.
+    pub fn read(
+        &self,
+        store: impl AsContext,
+        offset: usize,
+        buffer: &mut [u8],
+    ) -> Result<(), MemoryAccessError> {
+        let len = buffer.len();
+        let bytes = offset
+            .checked_add(len)
+            .and_then(|end| self.data(&store).get(offset..end));
+        buffer.copy_from_slice(bytes.ok_or(MemoryAccessError { offset, len })?);
+        Ok(())
+    }
+
+    /// Copies bytes into it.
+    ///
+    /// # Errors
+    /// [`MemoryAccessError`] if they do not lie in it.
+    pub fn write(
+        &self,
+        mut store: impl AsContextMut,
+        offset: usize,
+        buffer: &[u8],
+    ) -> Result<(), MemoryAccessError> {
+        let len = buffer.len();
+        let bytes = offset
+            .checked_add(len)
+            .and_then(|end| self.data_mut(&mut store).get_mut(offset..end));
+        bytes
+            .ok_or(MemoryAccessError { offset, len })?
+            .copy_from_slice(buffer);
+        Ok(())
+    }
+
+    /// Its length in pages.
+    pub fn size(&self, store: impl AsContext) -> u32 {
+        // SAFETY: borrowed.
+        let core = unsafe { &(*store.store_ptr().0.as_ptr()).core };
+        self.check(core);
+        core.memories[self.index as usize].pages()
+    }
+
+    /// Grows it by `pages` and gives the old length in pages.
+    ///
+    /// # Errors
+    /// If it may not be that large, or the system refuses.
+    pub fn grow(&self, store: impl AsContextMut, pages: u32) -> Result<u32> {
+        // SAFETY: borrowed exclusively.
+        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
+        self.check(core);
+        core.grow_memory(self.index, pages)
+            .ok_or_else(|| Error::msg("failed to grow memory"))
+    }
+}
+
+impl StoreCore {
+    pub(crate) fn add_memory(&mut self, min: u32, max: Option<u32>) -> Result<Memory> {
+        self.memories.push(MemoryData::new(min, max)?);
+        let index = u32::try_from(self.memories.len() - 1).expect("fewer memories than bytes");
+        Ok(Memory {
+            store: self.id,
+            index,
+        })
+    }
+
+    /// Grows a memory and tells every instance that has it.
+    pub(crate) fn grow_memory(&mut self, index: u32, pages: u32) -> Option<u32> {
+        let memory = &mut self.memories[index as usize];
+        let old = memory.grow(pages)?;
+        let (base, len) = (memory.base(), memory.len() as u64);
+        for &instance in &self.instances {
+            // SAFETY: owned by this store. Machine code reads these words anew after every call.
+            let instance = unsafe { &mut *instance.as_ptr() };
+            if instance.memory == Some(index) {
+                instance.context.memory_base = base;
+                instance.context.memory_len = len;
+            }
+        }
+        Some(old)
+    }
+}
+
+/// A handle of a global in a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Global {
+    pub(crate) store: u64,
+    pub(crate) cell: NonNull<u64>,
+    pub(crate) ty: ValType,
+    pub(crate) mutable: bool,
+}
+
+// SAFETY: the pointer is followed only with a borrow of the store that owns what it points to.
+unsafe impl Send for Global {}
+// SAFETY: the same.
+unsafe impl Sync for Global {}
+
+impl Global {
+    /// A new global.
+    pub fn new(store: impl AsContextMut, value: impl Into<Val>, mutable: bool) -> Self {
+        let value = value.into();
+        // SAFETY: borrowed exclusively.
+        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
+        core.globals.push(Box::new(value.to_bits()));
+        let cell = NonNull::from(&mut **core.globals.last_mut().expect("pushed"));
+        Self {
+            store: core.id,
+            cell,
+            ty: value.ty(),
+            mutable,
+        }
+    }
+
+    fn check(&self, store: &impl AsContext) {
+        // SAFETY: borrowed.
+        let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
+        assert_eq!(
+            self.store, id,
+            "a global was used with another store than its own"
+        );
+    }
+
+    /// Its type.
+    pub fn ty(&self) -> ValType {
+        self.ty
+    }
+
+    /// Its value.
+    ///
+    /// # Panics
+    /// If the global is of another store, as all its methods.
+    pub fn get(&self, store: impl AsContext) -> Val {
+        self.check(&store);
+        // SAFETY: owned by the store, which is borrowed.
+        Val::from_bits(self.ty, unsafe { self.cell.read() })
+    }
+
+    /// Its value as a Rust type.
+    ///
+    /// # Errors
+    /// If that is another type than the global's.
+    pub fn get_as<V: WasmTy>(&self, store: impl AsContext) -> Result<V> {
+        if V::TYPE != self.ty {
+            return Err(Error::msg(format_args!(
+                "a global of type {} was read as {}",
+                self.ty,
+                V::TYPE
+            )));
+        }
+        Ok(V::from_bits(self.get(store).to_bits()))
+    }
+
+    /// Changes its value.
+    ///
+    /// # Errors
+    /// If it is immutable or the type is another.
+    pub fn set(&self, store: impl AsContextMut, value: impl Into<Val>) -> Result<()> {
+        self.check(&store);
+        let value = value.into();
+        if !self.mutable {
+            return Err(Error::msg("an immutable global cannot be set"));
+        }
+        if value.ty() != self.ty {
+            return Err(Error::msg(format_args!(
+                "a global of type {} was set to a {}",
+                self.ty,
+                value.ty()
+            )));
+        }
+        // SAFETY: owned by the store, which is borrowed exclusively.
+        unsafe { self.cell.write(value.to_bits()) };
+        Ok(())
+    }
+}

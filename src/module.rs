@@ -1,0 +1,133 @@
+//! A guest module, validated and ready to be instantiated.
+
+use crate::{engine::Engine, error::Result, instance::InstanceInner};
+use midair_jit::{
+    frame::abi,
+    runtime::{
+        context::{GlobalSlot, ImportEntry, VmLayout},
+        functions::CompiledModule,
+    },
+    wasm::{
+        module::{Extern, GlobalInit, Module as WasmModule},
+        types::FuncType,
+    },
+};
+use std::{path::Path, sync::Arc};
+
+/// A guest module: validated, its functions compiled when they are first called. Cheap to clone.
+///
+/// Its machine code lives as long as the module, its instances, or calls parked in them.
+#[derive(Clone, Debug)]
+pub struct Module {
+    pub(crate) inner: Arc<ModuleInner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ModuleInner {
+    pub(crate) engine: Engine,
+    pub(crate) code: Arc<CompiledModule>,
+    /// Words of transfer area its functions need.
+    pub(crate) transfer_words: u32,
+}
+
+impl Module {
+    /// Reads and validates a module, in binary or text form.
+    ///
+    /// # Errors
+    /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset; for text that
+    /// cannot be parsed, the line and column.
+    pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self> {
+        let binary = wat::parse_bytes(bytes.as_ref())?;
+        let module = WasmModule::new(&binary)?;
+        let transfer_words = module
+            .types
+            .iter()
+            .map(|ty| abi::transfer_words(ty))
+            .max()
+            .unwrap_or(0);
+        let layout = layout(&module);
+        let code = CompiledModule::new(module, layout, Arc::clone(&engine.inner.shared))?;
+        Ok(Self {
+            inner: Arc::new(ModuleInner {
+                engine: engine.clone(),
+                code,
+                transfer_words,
+            }),
+        })
+    }
+
+    /// Reads a module from a file.
+    ///
+    /// # Errors
+    /// As [`Module::new`], or the file's.
+    pub fn from_file(engine: &Engine, path: impl AsRef<Path>) -> Result<Self> {
+        Self::new(engine, std::fs::read(path)?)
+    }
+
+    /// Whether a module would be accepted.
+    ///
+    /// # Errors
+    /// As [`Module::new`].
+    pub fn validate(bytes: impl AsRef<[u8]>) -> Result<()> {
+        let binary = wat::parse_bytes(bytes.as_ref())?;
+        WasmModule::new(&binary)?;
+        Ok(())
+    }
+
+    /// The engine it was made for.
+    pub fn engine(&self) -> &Engine {
+        &self.inner.engine
+    }
+
+    /// Names of its exports, with the type of those that are functions.
+    pub fn exports(&self) -> impl Iterator<Item = (&str, Option<&FuncType>)> {
+        let module = &self.inner.code.module;
+        module.exports.iter().map(|(name, item)| match item {
+            Extern::Func(func) => (name.as_str(), Some(&**module.func_type(*func))),
+            Extern::Memory | Extern::Global(_) => (name.as_str(), None),
+        })
+    }
+
+    /// Module and field names of its imports.
+    pub fn imports(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inner
+            .code
+            .module
+            .imports
+            .iter()
+            .map(|import| (import.module.as_str(), import.name.as_str()))
+    }
+
+    /// The compiled side, for tools.
+    #[doc(hidden)]
+    pub fn code(&self) -> &Arc<CompiledModule> {
+        &self.inner.code
+    }
+}
+
+/// Globals and imports follow the instance's fixed part.
+fn layout(module: &WasmModule) -> VmLayout {
+    let offset =
+        |bytes: usize| i32::try_from(bytes).expect("validation bounds globals and imports");
+    let mut end = size_of::<InstanceInner>().next_multiple_of(8);
+    let globals = module
+        .globals
+        .iter()
+        .map(|global| {
+            let at = offset(end);
+            end += 8;
+            if global.init == GlobalInit::Imported {
+                GlobalSlot::Imported(at)
+            } else {
+                GlobalSlot::Own(at)
+            }
+        })
+        .collect();
+    let imports = offset(end);
+    end += module.imported_functions as usize * size_of::<ImportEntry>();
+    VmLayout {
+        globals,
+        imports,
+        size: u32::try_from(end).expect("validation bounds globals and imports"),
+    }
+}

@@ -1,0 +1,4 @@
+//! The argument layer of the command, tested on its own.
+
+#[path = "../src/cli/args.rs"]
+mod args;

@@ -1,0 +1,16 @@
+;;! An await with eight arguments and eight results of mixed types: more than fit registers.
+;;! invoke "run" => (f64 8.5) (f32 7.5) (i64 6) (i32 5) (f64 4.5) (f32 3.5) (i64 2) (i32 1)
+;;! invoke "twice" => (i32 1) (i64 2) (f32 3.5) (f64 4.5) (i32 5) (i64 6) (f32 7.5) (f64 8.5)
+(module
+  (import "host" "yield" (func $yield))
+  (import "host" "await_mix8" (func $await_mix8 (param i32 i64 f32 f64 i32 i64 f32 f64) (result f64 f32 i64 i32 f64 f32 i64 i32)))
+  (func $args (result i32 i64 f32 f64 i32 i64 f32 f64)
+    (i32.const 1) (i64.const 2) (f32.const 3.5) (f64.const 4.5) (i32.const 5) (i64.const 6) (f32.const 7.5) (f64.const 8.5))
+  (func (export "run") (result f64 f32 i64 i32 f64 f32 i64 i32)
+    (call $await_mix8 (call $args)))
+  (func (export "twice") (result i32 i64 f32 f64 i32 i64 f32 f64)
+    (local $a i32) (local $b i64) (local $c f32) (local $d f64) (local $e i32) (local $f i64) (local $g f32) (local $h f64)
+    (call $await_mix8 (call $args))
+    (local.set $a) (local.set $b) (local.set $c) (local.set $d) (local.set $e) (local.set $f) (local.set $g) (local.set $h)
+    (call $yield)
+    (local.get $a) (local.get $b) (local.get $c) (local.get $d) (local.get $e) (local.get $f) (local.get $g) (local.get $h)))

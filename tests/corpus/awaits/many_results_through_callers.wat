@@ -1,0 +1,15 @@
+;;! A callee awaits and then returns twelve results through two callers that did not await themselves.
+;;! invoke "run" (i32 1) => (i32 1) (i64 2) (f32 3) (f64 4) (i32 5) (i64 6) (f32 7) (f64 8) (i32 9) (i64 10) (f32 11) (f64 12)
+(module
+  (import "host" "await_i32" (func $await_i32 (param i32) (result i32)))
+  (import "host" "await_f64" (func $await_f64 (param f64) (result f64)))
+  (type $twelve (func (param i32) (result i32 i64 f32 f64 i32 i64 f32 f64 i32 i64 f32 f64)))
+  (func $leaf (type $twelve)
+    (call $await_i32 (local.get 0))
+    (i64.extend_i32_s (i32.add (local.get 0) (i32.const 1)))
+    (f32.const 3) (f64.const 4)
+    (call $await_i32 (i32.const 5))
+    (i64.const 6) (f32.const 7) (f64.const 8) (i32.const 9) (i64.const 10) (f32.const 11)
+    (call $await_f64 (f64.const 12)))
+  (func $middle (type $twelve) (call $leaf (local.get 0)))
+  (func (export "run") (type $twelve) (call $middle (local.get 0))))

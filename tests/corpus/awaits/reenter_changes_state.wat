@@ -1,0 +1,20 @@
+;;! The guest called back by the host changes globals and memory, and grows the memory, under its caller.
+;;! invoke "run" (i32 65536) => (i32 2) (i32 5) (i32 1)
+;;! pages => 2
+(module
+  (import "host" "yield" (func $yield))
+  (import "host" "reenter" (func $reenter (param i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $g (mut i32) (i32.const 0))
+  (func (export "callback") (param $at i32) (result i32)
+    (drop (memory.grow (i32.const 1)))
+    (call $yield)
+    (global.set $g (i32.add (global.get $g) (i32.const 1)))
+    (i32.store (local.get $at) (i32.const 5))
+    (i32.const 0))
+  (func (export "run") (param $at i32) (result i32 i32 i32)
+    (i32.add (global.get $g) (call $reenter (local.get $at)))
+    (global.get $g)
+    (i32.add)
+    (i32.load (local.get $at))
+    (global.get $g)))

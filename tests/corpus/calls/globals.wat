@@ -1,0 +1,27 @@
+;;! Globals of all types, constant and changing, also initialised from each other's values by hand.
+;;! global "i" => (i32 -1)
+;;! global "l" => (i64 0x8000000000000000)
+;;! global "f" => (f32 -0.0)
+;;! global "d" => (f64 nan:canonical)
+;;! invoke "rotate" (i32 5)
+;;! global "i" => (i32 4)
+;;! global "l" => (i64 5)
+;;! global "f" => (f32 2.5)
+;;! global "d" => (f64 1.25)
+;;! global "fixed" => (i64 77)
+;;! osr headers: 1
+(module
+  (global $i (export "i") (mut i32) (i32.const -1))
+  (global $l (export "l") (mut i64) (i64.const 0x8000000000000000))
+  (global $f (export "f") (mut f32) (f32.const -0.0))
+  (global $d (export "d") (mut f64) (f64.const nan))
+  (global $fixed (export "fixed") i64 (i64.const 77))
+  (func (export "rotate") (param $n i32)
+    (global.set $i (i32.const 0))
+    (global.set $l (i64.const 0))
+    (loop $next
+      (global.set $l (i64.add (global.get $l) (i64.const 1)))
+      (global.set $i (i32.sub (i32.wrap_i64 (global.get $l)) (i32.const 1)))
+      (global.set $f (f32.mul (f32.convert_i64_s (global.get $l)) (f32.const 0.5)))
+      (global.set $d (f64.mul (f64.promote_f32 (global.get $f)) (f64.const 0.5)))
+      (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))

@@ -1,0 +1,25 @@
+;;! A `br_table` that hands two values to whichever block it reaches.
+;;! invoke "run" (i32 0) => (i32 11)
+;;! invoke "run" (i32 1) => (i32 -9)
+;;! invoke "run" (i32 2) => (i32 10)
+;;! invoke "run" (i32 3) => (i32 10)
+;;! invoke "run" (i32 -1) => (i32 10)
+;;! invoke "all" (i32 100) => (i32 625)
+;;! osr headers: 1
+(module
+  (type $two (func (result i32 i32)))
+  (func $run (export "run") (param $x i32) (result i32)
+    (block $c (type $two)
+      (block $b (type $two)
+        (block $a (type $two)
+          (i32.const 1) (i32.const 10)
+          (br_table $a $b $c (local.get $x)))
+        (return (i32.add)))
+      (return (i32.sub)))
+    (i32.mul))
+  (func (export "all") (param $n i32) (result i32) (local $sum i32)
+    (loop $next
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (local.set $sum (i32.add (local.get $sum) (call $run (i32.and (local.get $n) (i32.const 3)))))
+      (br_if $next (local.get $n)))
+    (i32.add (local.get $sum) (i32.const 75))))

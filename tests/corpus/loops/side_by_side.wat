@@ -1,0 +1,20 @@
+;;! Four loops in a row that share locals; each can be entered late on its own.
+;;! invoke "run" (i32 10) => (i64 1048577)
+;;! invoke "run" (i32 15) => (i64 1073741825)
+;;! osr headers: 4
+(module
+  (func (export "run") (param $n i32) (result i64) (local $i i32) (local $x i64)
+    (local.set $x (i64.const 1))
+    (local.set $i (local.get $n))
+    (loop $a (local.set $x (i64.shl (local.get $x) (i64.const 1)))
+      (br_if $a (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+    (local.set $i (local.get $n))
+    (loop $b (local.set $x (i64.add (local.get $x) (i64.const 3)))
+      (br_if $b (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+    (local.set $i (local.get $n))
+    (loop $c (local.set $x (i64.sub (local.get $x) (i64.const 3)))
+      (br_if $c (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+    (local.set $i (local.get $n))
+    (loop $d (local.set $x (i64.shl (local.get $x) (i64.const 1)))
+      (br_if $d (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+    (i64.add (local.get $x) (i64.const 1))))

@@ -1,0 +1,30 @@
+;;! Expressions of constants only; those that trap must trap when reached and not before.
+;;! invoke "fold" => (i32 42) (i64 -1) (f32 0.75) (f64 nan:canonical) (i32 1)
+;;! invoke "min" => (i32 0x80000000) (i32 0)
+;;! invoke "traps" (i32 0) => (i32 5)
+;;! invoke "traps" (i32 1) => trap "integer divide by zero"
+;;! invoke "traps" (i32 2) => trap "integer overflow"
+;;! invoke "traps" (i32 3) => trap "invalid conversion to integer"
+;;! invoke "identities" (i32 -9) => (i32 -9) (i32 0) (i32 -9) (i32 0) (i32 -1) (i32 -9)
+(module
+  (func (export "fold") (result i32 i64 f32 f64 i32)
+    (i32.mul (i32.const 6) (i32.add (i32.const 3) (i32.const 4)))
+    (i64.shr_s (i64.const 0x8000000000000000) (i64.const 63))
+    (f32.div (f32.const 3) (f32.const 4))
+    (f64.div (f64.const 0) (f64.const 0))
+    (f64.lt (f64.const -0.5) (f64.const 0)))
+  (func (export "min") (result i32 i32)
+    (i32.sub (i32.const 0) (i32.const 0x80000000))
+    (i32.rem_s (i32.const 0x80000000) (i32.const -1)))
+  (func (export "traps") (param i32) (result i32)
+    (if (i32.eq (local.get 0) (i32.const 1)) (then (return (i32.div_u (i32.const 1) (i32.const 0)))))
+    (if (i32.eq (local.get 0) (i32.const 2)) (then (drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))))
+    (if (i32.eq (local.get 0) (i32.const 3)) (then (drop (i64.trunc_f64_s (f64.const nan)))))
+    (i32.const 5))
+  (func (export "identities") (param $x i32) (result i32 i32 i32 i32 i32 i32)
+    (i32.add (local.get $x) (i32.const 0))
+    (i32.mul (local.get $x) (i32.const 0))
+    (i32.div_s (local.get $x) (i32.const 1))
+    (i32.xor (local.get $x) (local.get $x))
+    (i32.or (local.get $x) (i32.const -1))
+    (i32.and (local.get $x) (i32.const -1))))
