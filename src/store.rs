@@ -144,6 +144,11 @@ impl<T> Store<T> {
     pub(crate) fn core(&self) -> NonNull<StoreCore> {
         self.inner.cast()
     }
+
+    pub(crate) fn core_id(&self) -> u64 {
+        // SAFETY: the store owns it, and is borrowed.
+        unsafe { (*self.inner.as_ptr()).core.id }
+    }
 }
 
 impl<T> Drop for Store<T> {
