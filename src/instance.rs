@@ -400,7 +400,7 @@ impl StoreCore {
                         entry.write(ImportEntry {
                             code: host.stub,
                             environment,
-                        })
+                        });
                     };
                     function += 1;
                 }
@@ -419,7 +419,7 @@ impl StoreCore {
                     unsafe {
                         word_at(inner, offset)
                             .cast::<NonNull<u64>>()
-                            .write(imported.cell)
+                            .write(imported.cell);
                     };
                     global += 1;
                 }

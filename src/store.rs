@@ -42,6 +42,7 @@ pub(crate) struct StoreCore {
     pub(crate) engine: Engine,
     pub(crate) instances: Vec<NonNull<InstanceInner>>,
     pub(crate) memories: Vec<MemoryData>,
+    #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
     pub(crate) transfer: Box<[u64]>,
     /// Calls between instances; their addresses are in import tables.
@@ -58,7 +59,7 @@ pub(crate) struct StoreCore {
     pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
     pub(crate) random: u64,
-    pub(crate) drop_store: unsafe fn(NonNull<StoreCore>),
+    pub(crate) drop_store: unsafe fn(NonNull<Self>),
 }
 
 static NEXT_STORE: AtomicU64 = AtomicU64::new(1);
@@ -301,6 +302,7 @@ pub unsafe trait AsContextMut: AsContext {
 /// The pointer of a store.
 #[doc(hidden)]
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct StorePtr<T>(pub(crate) NonNull<StoreInner<T>>);
 
 impl<T> fmt::Debug for StoreInner<T> {

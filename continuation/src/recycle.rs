@@ -232,7 +232,7 @@ unsafe fn free(block: NonNull<Header>, class: u8) {
             dealloc(
                 block.cast::<u8>().as_ptr(),
                 layout(SIZE_CLASSES[usize::from(class)]),
-            )
+            );
         };
     }
 }
