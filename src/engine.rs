@@ -11,7 +11,7 @@ use midair_jit::{
     },
     wasm::types::FuncType,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
     fmt,
@@ -32,7 +32,8 @@ pub(crate) struct EngineInner {
     pub(crate) config: Config,
     pub(crate) shared: Arc<Shared>,
     stub_code: CodeCache,
-    stubs: Mutex<HashMap<FuncType, Stubs>>,
+    /// Read whenever a function is asked for by its type, written once per type.
+    stubs: RwLock<HashMap<FuncType, Stubs>>,
     epoch: AtomicU64,
     /// Stores that have an epoch deadline, by their id.
     deadlines: Mutex<HashMap<u64, Deadline>>,
@@ -100,7 +101,7 @@ impl Engine {
                 config: config.clone(),
                 shared,
                 stub_code: CodeCache::new(),
-                stubs: Mutex::default(),
+                stubs: RwLock::default(),
                 epoch: AtomicU64::new(0),
                 deadlines: Mutex::default(),
             }),
@@ -166,7 +167,11 @@ impl Engine {
 
     /// The stubs of a function type, made when first asked for.
     pub(crate) fn stubs(&self, ty: &FuncType) -> Result<Stubs, CompileError> {
-        let mut stubs = self.inner.stubs.lock();
+        if let Some(&known) = self.inner.stubs.read().get(ty) {
+            return Ok(known);
+        }
+        let mut stubs = self.inner.stubs.write();
+        // perhaps another thread has made them meanwhile
         if let Some(&known) = stubs.get(ty) {
             return Ok(known);
         }
