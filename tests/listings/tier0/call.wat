@@ -1,0 +1,27 @@
+;; A call: the operand stack is flushed, the exit word tested.
+;;! func = caller
+;;! counters = off
+;;! sections = body suspend1
+(module
+  (func $callee (param i32 f64) (result i32) (local.get 0))
+  (func (export "caller") (param i32 f64) (result i32)
+    (i32.add (call $callee (i32.const 7) (local.get 1)) (local.get 0))))
+
+;; tier-0 caller: frame 48, code 623
+;; body:
+;;   mov edi, 7
+;;   movsd xmm0, [rbp+local1]
+;;   mov rax, [r15+entries]                        ; call func0 @0x30
+;;   call qword ptr [rax+func0.code]
+;;   test ecx, ecx
+;;   jne suspend1
+;; suspend1:
+;;   cmp ecx, 1
+;;   jne leave
+;;   mov rdi, [r15+free_list0]
+;;   test rdi, rdi
+;;   je L8
+;;   mov rax, [rdi+next]
+;;   mov [r15+free_list0], rax
+;; site0 @0x2c: image of 2 words; local0=image0 local1=image1
+;; site1 @0x30: image of 1 words; local0=image0
