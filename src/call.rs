@@ -211,18 +211,14 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
 }
 
 impl Func {
-    pub(crate) fn call_dynamic<C: AsContextMut>(
-        &self,
-        store: C,
-        params: &[Val],
-    ) -> Result<Vec<Val>> {
-        let core: NonNull<StoreCore> = store.store_ptr().0.cast();
-        let beneath = match store.host_function() {
-            Some(host) => Beneath::Host(NonNull::from(host)),
-            None => Beneath::Call(*self),
-        };
-        // SAFETY: owned by the store, which is borrowed exclusively.
-        let module = unsafe { &(*self.instance.as_ptr()).module };
+    fn module<'a>(&self) -> &'a crate::Module {
+        // SAFETY: owned by the store, which callers borrow.
+        unsafe { &(*self.instance.as_ptr()).module }
+    }
+
+    /// The words an entry stub wants, and its address; the types are checked.
+    fn dynamic_words(&self, params: &[Val]) -> Result<(Vec<u64>, usize)> {
+        let module = self.module();
         let ty: &FuncType = module.inner.code.module.func_type(self.index);
         if params.len() != ty.params.len() {
             return Err(Error::msg(format_args!(
@@ -240,33 +236,208 @@ impl Func {
             }
         }
         let stubs = module.engine().stubs(ty)?;
+        // the first word is the address of the code, which is known at the call
+        Ok((
+            std::iter::once(0)
+                .chain(params.iter().map(|param| param.to_bits()))
+                .collect(),
+            stubs.entry,
+        ))
+    }
+
+    /// # Safety
+    /// The caller uses the store exclusively and has set the mode; words and stub are of `dynamic_words`.
+    unsafe fn begin_dynamic(
+        &self,
+        core: NonNull<StoreCore>,
+        (mut words, stub): (Vec<u64>, usize),
+    ) -> Outcome {
+        let (context, code) = self.entry();
+        words[0] = code as u64;
+        // SAFETY: the entry stub of this function's type, with its words.
+        unsafe { StoreCore::start(core, context, stub, words.as_ptr().expose_provenance()) }
+    }
+
+    /// The results of a call that has returned, in its context.
+    fn dynamic_results(&self, context: &VmContext) -> Vec<Val> {
+        let ty: &FuncType = self.module().inner.code.module.func_type(self.index);
+        let places = abi::result_places(ty);
+        places
+            .iter()
+            .zip(&ty.results)
+            .map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place)))
+            .collect()
+    }
+
+    pub(crate) fn call_dynamic<C: AsContextMut>(
+        &self,
+        store: C,
+        params: &[Val],
+    ) -> Result<Vec<Val>> {
+        let core: NonNull<StoreCore> = store.store_ptr().0.cast();
+        let beneath = match store.host_function() {
+            Some(host) => Beneath::Host(NonNull::from(host)),
+            None => Beneath::Call(*self),
+        };
+        let words = self.dynamic_words(params)?;
         // SAFETY: borrowed exclusively until the end.
         unsafe { &mut *core.as_ptr() }.begin_use(self.store);
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
-        let (context, code) = self.entry();
-        let words: Vec<u64> = std::iter::once(code as u64)
-            .chain(params.iter().map(|param| param.to_bits()))
-            .collect();
-        // SAFETY: the entry stub of this function's type, with its words.
-        let outcome = unsafe {
-            StoreCore::start(
-                core,
-                context,
-                stubs.entry,
-                words.as_ptr().expose_provenance(),
-            )
-        };
+        // SAFETY: borrowed exclusively until the end.
+        let outcome = unsafe { self.begin_dynamic(core, words) };
         // SAFETY: borrowed exclusively until the end.
         let context = unsafe { finish_sync(core, outcome) }?;
         // SAFETY: the context's store is held.
-        let context = unsafe { &*context };
-        let places = abi::result_places(ty);
-        Ok(places
-            .iter()
-            .zip(&ty.results)
-            .map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place)))
-            .collect())
+        Ok(self.dynamic_results(unsafe { &*context }))
+    }
+
+    /// Calls it as a future, with values checked at run time: see [`TypedFunc::call_async`].
+    ///
+    /// # Errors
+    /// If number or types of the parameters are not the function's; the future's, as [`TypedFunc::call_async`] says.
+    ///
+    /// # Panics
+    /// If the function is of another store; the future, with the panic of a host function.
+    pub fn call_async<'a, T: Send>(
+        &self,
+        store: &'a mut Store<T>,
+        params: &[Val],
+    ) -> Result<DynamicCallFuture<'a, T>> {
+        self.check_store(store.core_id());
+        let (words, entry_stub) = self.dynamic_words(params)?;
+        let inner = store.inner;
+        // SAFETY: borrowed exclusively.
+        unsafe { &mut (*inner.as_ptr()).core }.begin_use(self.store);
+        let func = TypedFunc {
+            func: *self,
+            entry_stub,
+            types: PhantomData,
+        };
+        Ok(DynamicCallFuture {
+            call: CallFuture {
+                store: inner,
+                borrow: PhantomData,
+                func,
+                params: Some(words),
+            },
+        })
+    }
+
+    /// Starts a call that owns its store, with values checked at run time: see [`TypedFunc::start`].
+    ///
+    /// # Errors
+    /// The store, with what is wrong, if number or types of the parameters are not the function's.
+    ///
+    /// # Panics
+    /// If the function is of another store.
+    pub fn start<T: Send + 'static>(
+        &self,
+        store: Store<T>,
+        params: &[Val],
+    ) -> std::result::Result<DynamicCall<T>, (Store<T>, Error)> {
+        self.check_store(store.core_id());
+        let words = match self.dynamic_words(params) {
+            Ok(words) => words,
+            Err(error) => return Err((store, error)),
+        };
+        // SAFETY: `start_with` uses the store exclusively and has set the mode.
+        let call = Call::start_with(store, self.store, |core| unsafe {
+            self.begin_dynamic(core, words)
+        });
+        Ok(DynamicCall { call, func: *self })
+    }
+}
+
+/// A call in progress whose types are checked at run time: see [`Func::call_async`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are polled"]
+pub struct DynamicCallFuture<'a, T: 'static> {
+    call: CallFuture<'a, T, Vec<u64>, ()>,
+}
+
+impl<T> DynamicCallFuture<'_, T> {
+    /// As [`CallFuture::frames`].
+    pub fn frames(&self) -> Vec<FrameInfo> {
+        self.call.frames()
+    }
+
+    /// As [`CallFuture::normalize`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn normalize(&mut self, choose: impl FnMut(usize) -> bool) -> Result<usize> {
+        self.call.normalize(choose)
+    }
+}
+
+impl<T: Send> Future for DynamicCallFuture<'_, T> {
+    type Output = Result<Vec<Val>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Vec<Val>>> {
+        let func = self.call.func.func;
+        let stub = self.call.func.entry_stub;
+        // SAFETY: `step` uses the store exclusively and has set the mode.
+        let step = self.call.step(cx, |_, core, words| unsafe {
+            func.begin_dynamic(core, (words, stub))
+        });
+        step.map_ok(|context| func.dynamic_results(unsafe_context(context)))
+    }
+}
+
+/// A call that owns its store, whose types are checked at run time: see [`Func::start`].
+#[derive(Debug)]
+#[must_use = "a call that is dropped is cancelled"]
+pub struct DynamicCall<T: 'static> {
+    call: Call<T, ()>,
+    func: Func,
+}
+
+impl<T> DynamicCall<T> {
+    /// As [`Call::is_finished`].
+    pub fn is_finished(&self) -> bool {
+        self.call.is_finished()
+    }
+
+    /// As [`Call::frames`].
+    pub fn frames(&self) -> Option<Vec<FrameInfo>> {
+        self.call.frames()
+    }
+
+    /// As [`Call::normalize`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn normalize(&mut self, choose: impl FnMut(usize) -> bool) -> Option<Result<usize>> {
+        self.call.normalize(choose)
+    }
+
+    /// As [`Call::finish`].
+    ///
+    /// # Errors
+    /// The handle, if the call has not ended.
+    ///
+    /// # Panics
+    /// With the panic of a host function, if that ended the call.
+    pub fn finish(mut self) -> std::result::Result<(Store<T>, Result<Vec<Val>>), Self> {
+        if !self.is_finished() {
+            return Err(self);
+        }
+        let (store, ended) = self.call.take_ended();
+        let result = ended.map(|context| self.func.dynamic_results(unsafe_context(context)));
+        Ok((store, result))
+    }
+}
+
+impl<T: Send> Future for DynamicCall<T> {
+    type Output = (Store<T>, Result<Vec<Val>>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let func = self.func;
+        self.call.poll_ended(cx).map(|(store, ended)| {
+            let result = ended.map(|context| func.dynamic_results(unsafe_context(context)));
+            (store, result)
+        })
     }
 }
 
@@ -339,21 +510,22 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
     }
 }
 
-impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> {
-    type Output = Result<R>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R>> {
+impl<T, P, R> CallFuture<'_, T, P, R> {
+    /// One poll; ready: the results are in that context. `begin` starts the guest, with the store used exclusively and the
+    /// mode set.
+    fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        begin: impl FnOnce(&TypedFunc<P, R>, NonNull<StoreCore>, P) -> Outcome,
+    ) -> Poll<Result<*mut VmContext>> {
         let core = self.core();
         let (parked, fresh) = match self.params.take() {
             Some(params) => {
                 // SAFETY: the store outlives this poll.
                 let _mode =
                     unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
-                // SAFETY: this borrows the store exclusively.
-                match unsafe { self.func.begin(core, params) } {
-                    Outcome::Returned(context) => {
-                        return Poll::Ready(Ok(R::take(unsafe_context(context))));
-                    }
+                match begin(&self.func, core, params) {
+                    Outcome::Returned(context) => return Poll::Ready(Ok(context)),
                     Outcome::Trapped => return Poll::Ready(Err(failed(core))),
                     Outcome::Suspended(leaf) => (Parked { leaf, ticket: None }, true),
                 }
@@ -371,7 +543,7 @@ impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> 
         let _mode = unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
         // SAFETY: this borrows the store exclusively; the chain is this call's.
         match unsafe { dispatch::poll(core, cx, parked, fresh) } {
-            Progress::Done(context) => Poll::Ready(Ok(R::take(unsafe_context(context)))),
+            Progress::Done(context) => Poll::Ready(Ok(context)),
             Progress::Trapped => Poll::Ready(Err(failed(core))),
             Progress::Pending(parked) => {
                 // SAFETY: this borrows the store exclusively.
@@ -379,6 +551,16 @@ impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> 
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<T: Send, P: WasmParams, R: WasmResults> Future for CallFuture<'_, T, P, R> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R>> {
+        // SAFETY: `step` uses the store exclusively and has set the mode.
+        let step = self.step(cx, |func, core, params| unsafe { func.begin(core, params) });
+        step.map_ok(|context| R::take(unsafe_context(context)))
     }
 }
 

@@ -146,6 +146,8 @@ struct Call<'a, T: 'static, F> {
     closure: &'a F,
     store: NonNull<StoreInner<T>>,
     instance: NonNull<InstanceInner>,
+    /// The stub's frame. Taken before the closure runs: what it calls may leave others in the context.
+    frame: usize,
 }
 
 impl<T, F> Call<'_, T, F> {
@@ -160,12 +162,15 @@ impl<T, F> Call<'_, T, F> {
         let host = unsafe { &*host };
         // SAFETY: (1).
         let closure = unsafe { host.closure.cast::<F>().as_ref() };
+        // SAFETY: (1).
+        let frame = unsafe { (*context).host_frame };
         Self {
             context,
             host,
             closure,
             store,
             instance,
+            frame,
         }
     }
 
@@ -200,9 +205,7 @@ impl<T, F> Call<'_, T, F> {
     #[cold]
     fn trapped(&self, pending: Pending) -> u32 {
         let core = self.core();
-        // SAFETY: the live context of the stub that called.
-        let frame = unsafe { (*self.context).host_frame };
-        let backtrace = core.trace(0, frame, None);
+        let backtrace = core.trace(0, self.frame, None);
         core.set_pending(pending, backtrace);
         EXIT_TRAPPED
     }

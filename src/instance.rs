@@ -428,7 +428,9 @@ impl StoreCore {
         }
         core.instances.push(inner);
         core.reset_checkpoint(inner);
-        core.engine.add_context(core.id, inner.cast());
+        if core.has_deadline {
+            core.engine.add_context(core.id, inner.cast());
+        }
 
         // SAFETY: in the store now.
         let instance = unsafe { inner.as_ref() };

@@ -58,7 +58,7 @@ mod helpers;
 mod error;
 
 pub use async_caller::{AsyncCaller, NestedCall};
-pub use call::{CallFuture, TypedFunc};
+pub use call::{CallFuture, DynamicCall, DynamicCallFuture, TypedFunc};
 pub use config::{Config, ResumptionPath, Tiers};
 pub use engine::Engine;
 pub use error::{
@@ -81,3 +81,8 @@ pub use midair_jit::{
     runtime::functions::Job,
     wasm::types::{FuncType, ValType},
 };
+
+/// The program in README.md is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -27,7 +27,7 @@
 )]
 
 use crate::{
-    call::TypedFunc,
+    call::{TypedFunc, unsafe_context},
     dispatch::{self, Mode, Outcome, complete, leaf_context},
     error::{Error, FrameInfo, NotCurrent, Pending, Result},
     host::{LeafKind, vtable_of},
@@ -734,8 +734,23 @@ impl<T, R> fmt::Debug for Call<T, R> {
     }
 }
 
-impl<T: Send + 'static, R: WasmResults> Call<T, R> {
-    pub(crate) fn start<P: WasmParams>(store: Store<T>, func: &TypedFunc<P, R>, params: P) -> Self {
+impl<T: Send + 'static, R> Call<T, R> {
+    pub(crate) fn start<P: WasmParams>(store: Store<T>, func: &TypedFunc<P, R>, params: P) -> Self
+    where
+        R: WasmResults,
+    {
+        // SAFETY: owned, and nobody else has the right to run it.
+        Self::start_with(store, func.func().store, |core| unsafe {
+            func.begin(core, params)
+        })
+    }
+
+    /// Starts a call of a function of the store with this number; `begin` starts the guest.
+    pub(crate) fn start_with(
+        store: Store<T>,
+        id: u64,
+        begin: impl FnOnce(NonNull<StoreCore>) -> Outcome,
+    ) -> Self {
         let inner = store.inner;
         mem::forget(store);
         let core: NonNull<StoreCore> = inner.cast();
@@ -745,15 +760,14 @@ impl<T: Send + 'static, R: WasmResults> Call<T, R> {
         };
         // SAFETY: owned.
         let owned = unsafe { &mut *core.as_ptr() };
-        owned.begin_use(func.func().store);
+        owned.begin_use(id);
         owned.activations.mode = Mode::Owned;
         owned.forget_stack_limits();
         owned.call.home.store(this_thread(), Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
+        let outcome = begin(core);
         // SAFETY: owned, and nobody else has the right to run it.
-        let outcome = unsafe { func.begin(core, params) };
-        // SAFETY: the same.
         unsafe { OwnedCall::drive(core, outcome) };
         this
     }
@@ -862,6 +876,14 @@ impl<T, R: WasmResults> Call<T, R> {
     }
 
     fn take_result(&mut self) -> (Store<T>, Result<R>) {
+        let (store, ended) = self.take_ended();
+        (store, ended.map(|context| R::take(unsafe_context(context))))
+    }
+}
+
+impl<T, R> Call<T, R> {
+    /// The store of a call that has ended, and the context with its results.
+    pub(crate) fn take_ended(&mut self) -> (Store<T>, Result<*mut VmContext>) {
         let store = self.take_store();
         let core = store.core();
         // SAFETY: done, so the store is ours.
@@ -870,16 +892,14 @@ impl<T, R: WasmResults> Call<T, R> {
             let error = crate::call::failed(core);
             return (store, Err(error));
         }
-        // SAFETY: a context of this store.
-        let result = R::take(unsafe { &*context });
-        (store, Ok(result))
+        (store, Ok(context))
     }
-}
 
-impl<T: Send, R: WasmResults> Future for Call<T, R> {
-    type Output = (Store<T>, Result<R>);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// One poll; ready: as `take_ended`.
+    pub(crate) fn poll_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Store<T>, Result<*mut VmContext>)> {
         let core = self
             .core()
             .expect("a call is not polled after it has finished");
@@ -892,9 +912,18 @@ impl<T: Send, R: WasmResults> Future for Call<T, R> {
         }
         // SAFETY: the handle keeps the store.
         if unsafe { OwnedCall::of(core) }.settled_state() == DONE {
-            return Poll::Ready(self.take_result());
+            return Poll::Ready(self.take_ended());
         }
         Poll::Pending
+    }
+}
+
+impl<T: Send, R: WasmResults> Future for Call<T, R> {
+    type Output = (Store<T>, Result<R>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = self.poll_ended(cx);
+        ended.map(|(store, ended)| (store, ended.map(|context| R::take(unsafe_context(context)))))
     }
 }
 
@@ -977,7 +1006,8 @@ impl<T, R> Drop for Call<T, R> {
             Err(_) => {
                 // offered to the handle, or done: wait until the other thread has let go
                 call.settled_state();
-                drop(self.take_store());
+                // SAFETY: nobody else knows the call; what it waits for is dropped with it.
+                unsafe { OwnedCall::cancel_orphan(core) };
             }
         }
     }

@@ -55,6 +55,8 @@ pub(crate) struct StoreCore {
     pub(crate) stress_countdown: u32,
     /// Somebody observes, or stress wants to know of each suspension.
     pub(crate) watched: bool,
+    /// The engine knows of a deadline of this store; without one, stores share no lock.
+    pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
     pub(crate) random: u64,
     pub(crate) drop_store: unsafe fn(NonNull<Self>),
@@ -86,6 +88,7 @@ impl<T> Store<T> {
             stress_countdown: config.stress_suspend.map_or(0, std::num::NonZeroU32::get),
             watched: engine.inner.shared.observer.is_watching()
                 || config.stress_normalize.is_some(),
+            has_deadline: false,
             max_wasm_stack: config.max_wasm_stack,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
@@ -142,6 +145,11 @@ impl<T> Store<T> {
     pub(crate) fn core(&self) -> NonNull<StoreCore> {
         self.inner.cast()
     }
+
+    pub(crate) fn core_id(&self) -> u64 {
+        // SAFETY: the store owns it, and is borrowed.
+        unsafe { (*self.inner.as_ptr()).core.id }
+    }
 }
 
 impl<T> Drop for Store<T> {
@@ -162,7 +170,7 @@ impl<T: fmt::Debug> fmt::Debug for Store<T> {
 impl Drop for StoreCore {
     fn drop(&mut self) {
         self.cancel_everything();
-        if !self.instances.is_empty() {
+        if self.has_deadline {
             self.engine.remove_deadline(self.id);
         }
         for &instance in &self.instances {
@@ -174,6 +182,7 @@ impl Drop for StoreCore {
 
 impl StoreCore {
     pub(crate) fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.has_deadline = true;
         for &instance in &self.instances {
             self.reset_checkpoint(instance);
         }

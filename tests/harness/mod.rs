@@ -2,6 +2,8 @@
 
 pub(crate) mod directives;
 
+pub(crate) mod midair;
+
 pub(crate) mod oracle;
 
 pub(crate) mod random;

@@ -1,8 +1,6 @@
 //! The corpus against the oracle: what each program states about itself is true on wasmi.
 
-mod harness;
-
-use harness::{
+use crate::harness::{
     Action, Answer, Expected, Outcome, Program, Value, Wasmi, Way, check, corpus, host_imports,
     random,
 };

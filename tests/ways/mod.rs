@@ -1,0 +1,7 @@
+//! The ways: what each promises besides the right answers is required to have happened.
+
+mod oracle;
+
+mod corpus;
+
+mod random;
