@@ -63,7 +63,7 @@ fn guests(c: &mut Criterion) {
                 instance.get_typed_func(&store, program).expect("exported");
             run.call(&mut store, ADDITIONS).expect("compiles");
             group.bench_function(program, |b| {
-                b.iter(|| run.call(&mut store, black_box(ADDITIONS)).expect("returns"))
+                b.iter(|| run.call(&mut store, black_box(ADDITIONS)).expect("returns"));
             });
         }
     }
@@ -91,7 +91,7 @@ fn native(c: &mut Criterion) {
         b.iter(|| native_loop(black_box(ADDITIONS), || word.load(Ordering::Relaxed) != 0));
     });
     group.bench_function("without_test", |b| {
-        b.iter(|| native_loop(black_box(ADDITIONS), || false))
+        b.iter(|| native_loop(black_box(ADDITIONS), || false));
     });
 }
 

@@ -58,7 +58,7 @@ fn jump(c: &mut Criterion) {
         let (mut store, run) = load(&config(osr), FLAT);
         run.call(&mut store, 2).expect("compiles");
         group.bench_function(name, |b| {
-            b.iter(|| run.call(&mut store, black_box(2)).expect("returns"))
+            b.iter(|| run.call(&mut store, black_box(2)).expect("returns"));
         });
     }
 }

@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(name = "xtask")]
 enum Task {
-    /// Accept the golden listings as they are now. Read them first; commit them apart from everything else
+    /// Accept the golden listings and journeys as they are now. Read them first; commit them apart from everything else
     Bless,
     /// Print the machine code of a function: the arguments of `midair listing`
     Listing {
@@ -58,9 +58,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match Task::parse() {
-        Task::Bless => {
-            run(cargo(["test", "--quiet", "--test", "listings"]).env("MIDAIR_BLESS", "1"))
-        }
+        Task::Bless => run(cargo([
+            "test", "--quiet", "--test", "listings", "--test", "journeys",
+        ])
+        .env("MIDAIR_BLESS", "1")),
         Task::Listing { arguments } => run(cargo([
             "run",
             "--quiet",
@@ -142,7 +143,8 @@ fn fuzz(limit: Duration) -> bool {
         for (package, target, filter) in RANDOM {
             let done = run(
                 cargo(["test", "--quiet", "--package", package, target, filter])
-                    .env("MIDAIR_SEEDS", seeds.to_string()),
+                    .env("MIDAIR_SEEDS", seeds.to_string())
+                    .env("MIDAIR_RANDOM_MODULES", seeds.to_string()),
             );
             if !done {
                 return false;
