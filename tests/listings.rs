@@ -7,7 +7,7 @@
 //! ;;! func = sum            an export; the first one if there is none
 //! ;;! resumption = direct   direct (the default), via-tier0, patchpoint
 //! ;;! counters = off        tier-0 without patchpoints and call counter
-//! ;;! sections = entry      only what stands behind these labels (`*`: any ending)
+//! ;;! sections = entry      only what stands behind these labels (`*`: any ending); `...` stands for the rest
 //! (module …)
 //!
 //! ;; tier-0 sum: frame 48, code 123
@@ -68,23 +68,40 @@ fn directives(program: &str) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// Only what stands between one of these labels and the next label that is not one of them.
+/// Only what stands behind these labels; a label without a name of its own (`L7`) belongs to what falls
+/// into it.
 fn sections(listing: &str, wanted: &[&str]) -> String {
+    let unnamed = |label: &str| {
+        label
+            .strip_prefix('L')
+            .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     let mut kept = String::new();
-    let mut keep = false;
+    let (mut keep, mut gap, mut ended) = (false, false, false);
     for line in listing.lines() {
-        if let Some(label) = line.strip_suffix(':') {
+        let label = line.strip_suffix(':');
+        if let Some(label) = label.filter(|label| !unnamed(label)) {
             keep = wanted
                 .iter()
                 .any(|section| match section.strip_suffix('*') {
                     Some(prefix) => label.starts_with(prefix),
                     None => label == *section,
                 });
+        } else if label.is_some() && ended {
+            keep = false;
         }
-        let about = line.starts_with(";;");
-        if keep || about {
+        ended = ["  jmp", "  ret", "  int3"]
+            .iter()
+            .any(|end| line.starts_with(end));
+        if keep || line.starts_with(";;") {
+            if gap {
+                kept.push_str("...\n");
+            }
+            gap = false;
             kept.push_str(line);
             kept.push('\n');
+        } else {
+            gap = true;
         }
     }
     kept

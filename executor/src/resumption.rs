@@ -82,7 +82,7 @@ pub use crate::task::header::{TaskHeader, TaskVtable};
 ///
 /// 1. `task` is the first field of a `repr(C)` structure, and the pointer may be used for all of it.
 /// 2. It is alive, on no queue, and nobody touches it until its `run` or `cancel` is called.
-/// 3. If the executor is not a [`LocalExecutor`](crate::LocalExecutor) of this very thread, `run` and `cancel` may
+/// 3. If the executor is not a [`LocalExecutor`] of this very thread, `run` and `cancel` may
 ///    be called on any thread.
 #[inline]
 pub unsafe fn schedule(task: NonNull<TaskHeader>) {

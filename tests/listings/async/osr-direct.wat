@@ -1,7 +1,7 @@
 ;; Suspended and resumed in OSR code, resumption direct.
 ;;! tier = osr
 ;;! resumption = direct
-;;! sections = block2 L0 L1 suspend1 L2 L3 L4 door1 door1.tier0
+;;! sections = block* suspend1 door1*
 (module
   (import "host" "next" (func $next (param i64) (result i64)))
   (func (export "collect") (param i64) (result i64) (local i64)
@@ -11,6 +11,12 @@
     (local.get 1)))
 
 ;; osr@0x37 collect: frame 64, code 640
+;; ...
+;; block0:
+;;   mov rdx, [rbp+local0]
+;;   mov [rbp+spill0], rdx
+;;   mov rax, [rbp+local1]
+;;   mov [rbp+spill1], rax
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
@@ -28,21 +34,36 @@
 ;;   add rcx, 0FFFFFFFFFFFFFFFFh
 ;;   test rcx, rcx
 ;;   je block4
-;; L2:
-;;   jmp L0
-;; L3:
-;;   mov rax, site0
+;; block3:
+;;   mov [rbp+spill0], rcx
+;;   jmp block2
+;; block4:
+;;   mov rax, [rbp+spill1]
+;;   mov ecx, 0
+;;   leave
+;;   ret
+;; ...
+;; suspend1:
+;;   cmp ecx, 1
+;;   jne leave
+;;   mov rdi, [r15+free_list0]
+;;   test rdi, rdi
+;;   je L9
+;;   mov rax, [rdi+next]
+;;   mov [r15+free_list0], rax
+;; L5:
+;;   mov rax, site1
 ;;   cmp rax, [rdi+site]
-;;   je L4
+;;   je L6
 ;;   mov [rdi+site], rax
-;;   lea rax, [door0]
+;;   lea rax, [door1]
 ;;   mov [rdi+resume], rax
-;;   lea rax, [door0.tier0]
+;;   lea rax, [door1.tier0]
 ;;   mov [rdi+resume_address], rax
 ;;   mov dword ptr [rdi+flags], 200h
 ;;   mov dword ptr [rdi+counter], 0
 ;;   mov qword ptr [rdi+task_context], 0
-;; L4:
+;; L6:
 ;;   mov rax, [rbp+spill0]
 ;;   mov [rdi+image0], rax
 ;;   mov rax, [rbp+spill1]
@@ -53,14 +74,6 @@
 ;;   mov ecx, 1
 ;;   leave
 ;;   ret
-;; suspend1:
-;;   cmp ecx, 1
-;;   jne leave
-;;   mov rdi, [r15+free_list0]
-;;   test rdi, rdi
-;;   je L9
-;;   mov rax, [rdi+next]
-;;   mov [r15+free_list0], rax
 ;; door1:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -78,5 +91,6 @@
 ;;   mov [r15+free_list0], rdi
 ;;   mov rax, [r15+results.int0]
 ;;   jmp L1
+;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x3d: image of 2 words; local0=image0 stack0=image1

@@ -11,6 +11,7 @@
     (local.get 1)))
 
 ;; tier-0 collect: frame 48, code 1021
+;; ...
 ;; resume:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -21,6 +22,7 @@
 ;;   jmp qword ptr [rax]                           ; first word of a site: its refill door
 ;; resume.jump:
 ;;   jmp rax                                       ; the non-local jump
+;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site2 @0x3d: image of 2 words; local0=image0 stack0=image1

@@ -11,6 +11,7 @@
     (local.get 1)))
 
 ;; tier-0 collect: frame 48, code 1043
+;; ...
 ;; resume:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -26,6 +27,7 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::patchpoint_resume]
 ;;   int3
+;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site2 @0x3d: image of 2 words; local0=image0 stack0=image1

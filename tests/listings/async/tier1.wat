@@ -1,6 +1,6 @@
 ;; Suspended and resumed in tier-1 code.
 ;;! tier = 1
-;;! sections = block1 L1 L2 suspend2 L7 door2 door2.tier0
+;;! sections = block* suspend2 door2*
 (module
   (import "host" "next" (func $next (param i64) (result i64)))
   (func (export "collect") (param i64) (result i64) (local i64)
@@ -10,6 +10,14 @@
     (local.get 1)))
 
 ;; tier-1 collect: frame 32, code 913
+;; ...
+;; block0:
+;;   cmp dword ptr [r15+checkpoint], 0
+;;   jne checkpoint0
+;; L0:
+;;   mov [rbp+spill0], rdi
+;;   mov eax, 0
+;;   mov [rbp+spill1], rax
 ;; block1:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint1
@@ -27,18 +35,15 @@
 ;;   add r12, 0FFFFFFFFFFFFFFFFh
 ;;   test r12, r12
 ;;   je block3
-;; L7:
-;;   mov rax, site1
-;;   cmp rax, [rdi+site]
-;;   je L8
-;;   mov [rdi+site], rax
-;;   lea rax, [door1]
-;;   mov [rdi+resume], rax
-;;   lea rax, [door1]
-;;   mov [rdi+resume_address], rax
-;;   mov dword ptr [rdi+flags], 0
-;;   mov dword ptr [rdi+counter], 0
-;;   mov qword ptr [rdi+task_context], 0
+;; block2:
+;;   mov [rbp+spill0], r12
+;;   jmp block1
+;; block3:
+;;   mov rax, [rbp+spill1]
+;;   mov ecx, 0
+;;   leave
+;;   ret
+;; ...
 ;; suspend2:
 ;;   cmp ecx, 1
 ;;   jne leave
@@ -47,6 +52,29 @@
 ;;   je L16
 ;;   mov rax, [rdi+next]
 ;;   mov [r15+free_list0], rax
+;; L9:
+;;   mov rax, site2
+;;   cmp rax, [rdi+site]
+;;   je L10
+;;   mov [rdi+site], rax
+;;   lea rax, [door2]
+;;   mov [rdi+resume], rax
+;;   lea rax, [door2]
+;;   mov [rdi+resume_address], rax
+;;   mov dword ptr [rdi+flags], 0
+;;   mov dword ptr [rdi+counter], 0
+;;   mov qword ptr [rdi+task_context], 0
+;; L10:
+;;   mov rax, [rbp+spill0]
+;;   mov [rdi+image0], rax
+;;   mov rax, [rbp+spill1]
+;;   mov [rdi+image1], rax
+;;   mov rax, [r15+chain_tail]
+;;   mov [rax+next], rdi
+;;   mov [r15+chain_tail], rdi
+;;   mov ecx, 1
+;;   leave
+;;   ret
 ;; door2:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -64,6 +92,7 @@
 ;;   mov [r15+free_list0], rdi
 ;;   mov rax, [r15+results.int0]
 ;;   jmp L2
+;; ...
 ;; site0 @0x37: image of 1 words; local0=image0 local1=0x0
 ;; site1 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site2 @0x3d: image of 2 words; local0=image0 stack0=image1

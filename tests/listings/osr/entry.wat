@@ -14,4 +14,5 @@
 ;; block0:
 ;;   mov rdx, [rbp+local0]
 ;;   mov rax, [rbp+local1]
+;; ...
 ;; site0 @0x24: image of 2 words; local0=image0 local1=image1

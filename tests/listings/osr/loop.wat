@@ -1,6 +1,6 @@
 ;; A hot loop that was replaced.
 ;;! tier = osr
-;;! sections = block2 L0 block3 block4 checkpoint0 L1
+;;! sections = block* checkpoint0
 (module
   (func (export "sum") (param i64) (result i64) (local i64)
     (loop $again
@@ -9,6 +9,10 @@
     (local.get 1)))
 
 ;; osr@0x24 sum: frame 64, code 354
+;; ...
+;; block0:
+;;   mov rdx, [rbp+local0]
+;;   mov rax, [rbp+local1]
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
@@ -34,4 +38,5 @@
 ;;   mov rdx, [rbp+save0]
 ;;   mov rax, [rbp+save1]
 ;;   jmp L0
+;; ...
 ;; site0 @0x24: image of 2 words; local0=image0 local1=image1

@@ -1,5 +1,5 @@
 ;; A tier-0 function is entered: room, parameters to their homes, counters.
-;;! sections = entry L0 body leave L1
+;;! sections = entry body
 (module
   (func (export "add") (param i32 i64) (result i64) (local f64)
     (i64.add (i64.extend_i32_u (local.get 0)) (local.get 1))))
@@ -28,17 +28,5 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
-;; L1:
-;;   mov rax, site0
-;;   cmp rax, [rdi+site]
-;;   je L2
-;;   mov [rdi+site], rax
-;;   lea rax, [resume]
-;;   mov [rdi+resume], rax
-;;   mov qword ptr [rdi+resume_address], 0
-;;   mov dword ptr [rdi+flags], 200h
-;;   mov qword ptr [rdi+task_context], 0
-;; leave:
-;;   leave
-;;   ret
+;; ...
 ;; site0 @0x25: image of 2 words; local0=image0 local1=image1

@@ -7,6 +7,7 @@
     (i64.load offset=24 (local.get 0))))
 
 ;; tier-0 load: frame 32, code 422
+;; ...
 ;; body:
 ;;   mov eax, [rbp+local0]
 ;;   lea r11, [rax+20h]
@@ -17,6 +18,7 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
+;; ...
 ;; trap.StackOverflow@0x28:
 ;;   mov edx, 28h
 ;;   jmp trap.StackOverflow
@@ -30,6 +32,10 @@
 ;;   lea r8, [L5]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
+;; L5:
+;;   mov ecx, 2
+;;   leave
+;;   ret
 ;; trap.MemoryOutOfBounds:
 ;;   mov rdi, r15
 ;;   mov esi, 2
@@ -37,4 +43,8 @@
 ;;   lea r8, [L6]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
+;; L6:
+;;   mov ecx, 2
+;;   leave
+;;   ret
 ;; site0 @0x28: image of 1 words; local0=image0

@@ -1,5 +1,5 @@
 ;; A loop header counts down in its own frame; at zero it calls out.
-;;! sections = loop0 L1 loop0.body patchpoint0.hit
+;;! sections = loop0 loop0.body patchpoint0.hit
 (module
   (func (export "sum") (param i64) (result i64) (local i64)
     (loop $again
@@ -8,6 +8,7 @@
     (local.get 1)))
 
 ;; tier-0 sum: frame 48, code 755
+;; ...
 ;; loop0:
 ;;   dec dword ptr [rbp+patchpoint_counter]        ; patchpoint 0 @0x24
 ;;   jle patchpoint0.hit
@@ -27,6 +28,7 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
+;; ...
 ;; patchpoint0.hit:
 ;;   mov rdi, r15
 ;;   mov rsi, rbp
@@ -35,5 +37,6 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::patchpoint_hit]
 ;;   jmp rax                                       ; the non-local jump, or back
+;; ...
 ;; site0 @0x24: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x24: image of 2 words; local0=image0 local1=image1

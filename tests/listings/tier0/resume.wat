@@ -9,6 +9,7 @@
     (local.get 1)))
 
 ;; tier-0 collect: frame 48, code 1021
+;; ...
 ;; resume:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -19,6 +20,7 @@
 ;;   jmp qword ptr [rax]                           ; first word of a site: its refill door
 ;; resume.jump:
 ;;   jmp rax                                       ; the non-local jump
+;; ...
 ;; refill1:
 ;;   lea rsp, [rbp+frame_end]
 ;;   cmp rsp, [r15+stack_limit]
@@ -33,6 +35,7 @@
 ;;   mov [rdi+next], r11
 ;;   mov [r15+free_list0], rdi
 ;;   jmp loop0.body
+;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x37: image of 2 words; local0=image0 local1=image1
 ;; site2 @0x3d: image of 2 words; local0=image0 stack0=image1

@@ -1,7 +1,7 @@
 ;; A call: arguments in registers, what lives across it in slots.
 ;;! tier = 1
 ;;! func = caller
-;;! sections = entry block* L0 L1
+;;! sections = entry block*
 (module
   (func $callee (param i32 f64) (result i32) (local.get 0))
   (func (export "caller") (param i32 f64) (result i32)
@@ -30,5 +30,6 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
+;; ...
 ;; site0 @0x2c: image of 2 words; local0=image0 local1=image1
 ;; site1 @0x30: image of 1 words; local0=image0

@@ -1,6 +1,6 @@
 ;; A bounds-checked load.
 ;;! tier = 1
-;;! sections = entry block* L0 trap.*
+;;! sections = entry block* trap.*
 (module
   (memory 1)
   (func (export "load") (param i32) (result i64)
@@ -25,6 +25,7 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
+;; ...
 ;; trap.MemoryOutOfBounds@0x2a:
 ;;   mov edx, 2Ah
 ;;   jmp trap.MemoryOutOfBounds
@@ -38,6 +39,10 @@
 ;;   lea r8, [L7]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
+;; L7:
+;;   mov ecx, 2
+;;   leave
+;;   ret
 ;; trap.StackOverflow:
 ;;   mov rdi, r15
 ;;   mov esi, 6
@@ -45,4 +50,8 @@
 ;;   lea r8, [L8]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
+;; L8:
+;;   mov ecx, 2
+;;   leave
+;;   ret
 ;; site0 @0x28: image of 1 words; local0=image0

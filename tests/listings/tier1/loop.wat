@@ -1,6 +1,6 @@
 ;; A hot loop, from the top.
 ;;! tier = 1
-;;! sections = entry block* L0 L1
+;;! sections = entry block*
 (module
   (func (export "sum") (param i64) (result i64) (local i64)
     (loop $again
@@ -32,5 +32,6 @@
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
+;; ...
 ;; site0 @0x24: image of 1 words; local0=image0 local1=0x0
 ;; site1 @0x24: image of 2 words; local0=image0 local1=image1
