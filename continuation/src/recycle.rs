@@ -268,7 +268,9 @@ mod tests {
         let mut lists = FreeLists::default();
         let block = lists.take(100_000);
         // SAFETY: fresh; the last byte of the payload is inside it.
-        unsafe { block.cast::<u8>().add(HEADER_SIZE + 99_999).write(1) };
+        let last = unsafe { block.cast::<u8>().add(HEADER_SIZE + 99_999) };
+        // SAFETY: the same.
+        unsafe { last.write(1) };
         // SAFETY: just taken, not used.
         unsafe { lists.give(block) };
         assert_eq!(lists.recycled(), 0);

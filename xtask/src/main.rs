@@ -1,3 +1,170 @@
-//! Tasks of the workspace: bless, listings, journeys, Miri, what continuous integration runs.
+//! The tasks of this repository: `cargo xtask --help`.
 
-fn main() {}
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a tool for people")]
+
+use clap::Parser;
+use std::{
+    ffi::OsString,
+    path::Path,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+/// The tasks of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "xtask")]
+enum Task {
+    /// Accept the golden listings and journeys as they are now. Read them first; commit them apart from everything else
+    Bless,
+    /// Print the machine code of a function: the arguments of `midair listing`
+    Listing {
+        /// FILE --func NAME [--tier 0|osr|1]
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run the tests of `continuation` and `executor` under Miri
+    Miri,
+    /// Run the executor's models under loom
+    Loom,
+    /// Run the random-program tests with ever more seeds
+    Fuzz {
+        /// For about how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// What a change must pass
+    Ci,
+}
+
+/// What to type where the nightly toolchain or Miri is missing.
+const MIRI_NEEDS: &str = "Miri is missing. It comes with the nightly toolchain:
+    rustup toolchain install nightly --component miri,rust-src
+    cargo +nightly miri setup";
+
+/// Where random-program tests are: package, target, filter.
+const RANDOM: [(&str, &str, &str); 3] = [
+    ("midair-jit", "--lib", "random"),
+    ("midair-jit", "--tests", "random"),
+    ("midair", "--tests", "random"),
+];
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("in the workspace");
+    if let Err(error) = std::env::set_current_dir(root) {
+        eprintln!("xtask: {}: {error}", root.display());
+        return ExitCode::FAILURE;
+    }
+    let done = match Task::parse() {
+        Task::Bless => run(cargo([
+            "test", "--quiet", "--test", "listings", "--test", "journeys",
+        ])
+        .env("MIDAIR_BLESS", "1")),
+        Task::Listing { arguments } => run(cargo([
+            "run",
+            "--quiet",
+            "--package",
+            "midair",
+            "--bin",
+            "midair",
+            "--",
+            "listing",
+        ])
+        .args(arguments)),
+        Task::Miri => miri(),
+        Task::Loom => run(cargo([
+            "test",
+            "--package",
+            "midair-executor",
+            "--test",
+            "loom",
+            "--release",
+        ])
+        .env("RUSTFLAGS", "--cfg loom")
+        // other flags would compile everything again, here and at the next ordinary build
+        .env("CARGO_TARGET_DIR", "target/loom")),
+        Task::Fuzz { seconds } => fuzz(Duration::from_secs(seconds)),
+        Task::Ci => run(&mut Command::new(".ci/run")),
+    };
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments);
+    command
+}
+
+/// Whether the command could be run and succeeded.
+fn run(command: &mut Command) -> bool {
+    match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            let program = command.get_program().to_string_lossy();
+            eprintln!("xtask: {program}: {error}");
+            false
+        }
+    }
+}
+
+fn miri() -> bool {
+    let there = cargo(["+nightly", "miri", "--version"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        eprintln!("{MIRI_NEEDS}");
+        return false;
+    }
+    run(cargo([
+        "+nightly",
+        "miri",
+        "test",
+        "-p",
+        "midair-continuation",
+        "-p",
+        "midair-executor",
+    ])
+    .env(
+        "MIRIFLAGS",
+        "-Zmiri-strict-provenance -Zmiri-symbolic-alignment-check",
+    ))
+}
+
+/// Runs the random-program tests, each time with twice as many seeds.
+fn fuzz(limit: Duration) -> bool {
+    let start = Instant::now();
+    let mut seeds: u64 = 64;
+    while start.elapsed() < limit {
+        eprintln!("xtask: {seeds} seeds");
+        for (package, target, filter) in RANDOM {
+            let done = run(
+                cargo(["test", "--quiet", "--package", package, target, filter])
+                    .env("MIDAIR_SEEDS", seeds.to_string())
+                    .env("MIDAIR_RANDOM_MODULES", seeds.to_string()),
+            );
+            if !done {
+                return false;
+            }
+            if start.elapsed() >= limit {
+                break;
+            }
+        }
+        seeds *= 2;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Task::command().debug_assert();
+    }
+}

@@ -13,7 +13,7 @@
 //! call's arguments) is in its home. Locals always are: no register outlives an operator with a local's only copy.
 //!
 //! **Invariant (linear time).** Whatever a body contains, compiling it takes time and code proportional to its length and
-//! to the size of its sites: at most [`value_stack::WINDOW`] entries are not in their homes, more than a few words are
+//! to the size of its sites: at most `value_stack::WINDOW` entries are not in their homes, more than a few words are
 //! copied by loops, and the sites' size is bounded.
 
 #![forbid(unsafe_code)]

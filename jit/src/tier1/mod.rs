@@ -1,6 +1,6 @@
 //! The optimizing compiler: whole functions, and OSR code that starts at a loop header.
 //!
-//! [`pipeline`] is the plan on one screen; its front half is [`build`] and [`passes`], its back half turns the optimized
+//! `pipeline` is the plan on one screen; its front half is `build` and `passes`, its back half turns the optimized
 //! function into machine code.
 #![forbid(unsafe_code)]
 

@@ -433,7 +433,9 @@ impl Machine {
         let first_import = CONTEXT_WORDS + module.globals.len();
         for n in 0..imported {
             let stub: unsafe extern "sysv64" fn() = import_stub;
-            context[first_import + 2 * n] = stub as usize as u64;
+            #[expect(clippy::fn_to_numeric_cast_any, reason = "machine code jumps there")]
+            let stub = stub as usize as u64;
+            context[first_import + 2 * n] = stub;
             context[first_import + 2 * n + 1] = n as u64;
         }
         assert_eq!(size_of::<ImportEntry>(), 16);

@@ -150,6 +150,10 @@ global_asm!(
     "ret",
 );
 
+#[expect(
+    improper_ctypes,
+    reason = "the context is passed through by its address"
+)]
 unsafe extern "C" {
     /// Enters guest code: six integer and eight float arguments in, two and two results out; gives the exit word.
     fn midair_tier1_test_enter(context: *mut VmContext, code: usize, registers: *mut u64) -> u32;

@@ -1,5 +1,15 @@
 //! The programs of tier-0's tests, compiled by tier-1, and compared with wasmi.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the test machine plays the whole runtime; one argument covers a step of it"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "bits are cut and reinterpreted on purpose"
+)]
+
 #[path = "../tier0/machine.rs"]
 mod machine;
 #[path = "../tier0/numeric.rs"]

@@ -2,7 +2,7 @@
 //! comments for a `code::draft::CodeDraft`.
 //!
 //! Branches, label references and instructions without free operands go through `dynasm!`, here and nowhere else. Forms
-//! with free registers or memory go through one small encoder ([`Masm::encode`]) into the same buffer: dynasm's dynamic
+//! with free registers or memory go through one small encoder (`Masm::encode`) into the same buffer: dynasm's dynamic
 //! registers cost a SIB byte on every access to a frame slot, and cannot choose the width of a displacement.
 //!
 //! *Widths.* Every 32-bit operation zeroes the upper half of its destination register, which is the invariant of
