@@ -113,7 +113,7 @@ fn a_resumption_moves_it_to_tier1() {
     let log = journey(|config| {
         config.tier_up_on_resumption(Some(4));
     });
-    check("tier_up.txt", &log, &["transition", "suspend", "publish #1 tier1", "tier-up", "jump", "suspend", "return"]);
+    check("tier_up.txt", &log, &["transition", "suspend", "publish func1 tier1", "tier-up", "jump", "suspend", "return"]);
 }
 
 #[test]
