@@ -289,6 +289,31 @@ fn recursion_without_end_traps_and_the_instance_still_works() {
 }
 
 #[test]
+fn a_recursion_that_awaits_at_every_level_traps_when_its_frames_fill_the_heap() {
+    for tiers in [Tiers::Tier0, Tiers::Tier1] {
+        let engine = engine(|config| { config.tiers(tiers).max_continuations(1 << 20); });
+        let module = Module::new(&engine, r#"(module
+            (import "host" "next" (func $next (result i32)))
+            (func $down (export "down") (param i32) (result i32)
+                (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+                (i32.add (call $next) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+            (func (export "seven") (result i32) (i32.const 7)))"#).unwrap();
+        let mut linker = Linker::new(&engine);
+        linker.func_awaiter("host", "next", |_, ()| Inline).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let down = instance.get_typed_func::<i32, i32>(&store, "down").unwrap();
+        for _ in 0..3 {
+            let error = block_on(down.call_async(&mut store, -1)).unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
+            // what was taken is free again
+            assert_eq!(block_on(down.call_async(&mut store, 5000)).unwrap(), 5000);
+            still_works(&mut store, instance);
+        }
+    }
+}
+
+#[test]
 fn resumed_on_a_small_stack_recursion_traps_there() {
     for tiers in [Tiers::Tier0, Tiers::Tier1] {
         let engine = engine(|config| { config.tiers(tiers); });
