@@ -1,5 +1,10 @@
 //! Calling guests: at once, as a future that borrows the store, or as a call that owns it.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use crate::{
     dispatch::{self, Beneath, Mode, ModeGuard, Outcome, Parked, Progress},
     error::{Error, FrameInfo, Result},
@@ -525,9 +530,4 @@ impl<T, P, R> Drop for CallFuture<'_, T, P, R> {
             unsafe { (*self.core().as_ptr()).cancel_everything() };
         }
     }
-}
-
-/// The store behind a handle.
-pub(crate) fn core_of(store: &impl AsContext) -> NonNull<StoreCore> {
-    store.store_ptr().0.cast()
 }

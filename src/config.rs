@@ -6,7 +6,7 @@ use midair_jit::{
     patchpoint::policy::Policy,
     runtime::functions::Job,
 };
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{fmt, io::Write as _, num::NonZeroU32, sync::Arc};
 
 pub use midair_jit::options::ResumptionPath;
 
@@ -22,14 +22,46 @@ pub enum Tiers {
     Tiered,
 }
 
+/// Every environment variable that is read: how it is set, and what that does. CONTRIBUTING.md has the same table.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "documentation that a test compares")
+)]
+const KNOBS: [(&str, &str); 5] = [
+    (
+        "MIDAIR_EVENTS=1",
+        "print every event to standard error: hit, trigger, publish, transition, suspend, resume, jump",
+    ),
+    (
+        "MIDAIR_STRESS=suspend:N,normalize:N,osr",
+        "suspend at every Nth checkpoint; normalize one of N continuations; replace every loop at its first pass",
+    ),
+    (
+        "MIDAIR_DUMP=ir,regalloc,listing",
+        "print these stages of each compilation to standard error",
+    ),
+    (
+        "MIDAIR_ONLY=NAME",
+        "optimize, and dump, only the function of that name; the others stay in tier-0",
+    ),
+    (
+        "MIDAIR_PERF=map",
+        "write `/tmp/perf-PID.map`, by which `perf` names guest functions",
+    ),
+];
+
+/// Tells whoever looks at the process. A closed standard error is nobody's business.
+fn say(line: &str) {
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("midair: {line}\n").as_bytes());
+}
+
 /// What an [`Engine`](crate::Engine) is made from.
 ///
-/// | variable | means |
-/// |---|---|
-/// | `MIDAIR_EVENTS=1` | print every event to standard error |
-/// | `MIDAIR_STRESS=suspend:N,normalize:N,osr` | see [`Config::stress_suspend`], [`Config::stress_normalize`]; `osr`: replace every loop at its first pass |
-///
-/// The variables are read once, by [`Config::new`].
+/// Environment variables, read once by [`Config::new`], turn some of its knobs: `MIDAIR_EVENTS=1` prints every event, and
+/// `MIDAIR_STRESS=suspend:N,normalize:N,osr` sets [`Config::stress_suspend`] and [`Config::stress_normalize`] and replaces
+/// every loop at its first pass. CONTRIBUTING.md lists all of them.
 ///
 /// # Examples
 /// ```
@@ -83,32 +115,41 @@ impl Config {
             events: None,
             compile_with: None,
         };
-        config.read_environment();
+        config.read_environment(|name| std::env::var(name).ok());
         config
     }
 
-    #[expect(clippy::print_stderr, reason = "that is what MIDAIR_EVENTS is for")]
-    fn read_environment(&mut self) {
-        if std::env::var_os("MIDAIR_EVENTS").is_some_and(|value| value != "0") {
-            self.on_event(|event| eprintln!("midair: {event}"));
+    /// Reads the [`KNOBS`].
+    fn read_environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        if variable("MIDAIR_EVENTS").is_some_and(|value| value != "0") {
+            self.on_event(|event| say(&event.to_string()));
         }
-        let Ok(stress) = std::env::var("MIDAIR_STRESS") else {
-            return;
+        let items = |name: &str| -> Vec<String> {
+            let value = variable(name).unwrap_or_default();
+            let items = value.split(',').map(|item| item.trim().to_owned());
+            items.filter(|item| !item.is_empty()).collect()
         };
-        for item in stress
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
-            let (name, number) = item.split_once(':').unwrap_or((item, "1"));
+        for item in items("MIDAIR_STRESS") {
+            let (name, number) = item.split_once(':').unwrap_or((&item, "1"));
             match (name, number.parse::<NonZeroU32>()) {
                 ("suspend", Ok(n)) => drop(self.stress_suspend(Some(n))),
                 ("normalize", Ok(n)) => drop(self.stress_normalize(Some(n))),
                 ("osr", Ok(_)) => drop(self.osr_after(1, 1, 1)),
-                _ => eprintln!(
-                    "midair: MIDAIR_STRESS: `{item}` is not one of suspend:N, normalize:N, osr"
-                ),
+                _ => say(&format!(
+                    "MIDAIR_STRESS: `{item}` is not one of suspend:N, normalize:N, osr"
+                )),
             }
+        }
+        for stage in items("MIDAIR_DUMP") {
+            if let Err(why) = self.compile.dump.add(&stage) {
+                say(&format!("MIDAIR_DUMP: {why}"));
+            }
+        }
+        self.compile.only = variable("MIDAIR_ONLY").map(Into::into);
+        match variable("MIDAIR_PERF").as_deref() {
+            None | Some("") => (),
+            Some("map") => self.compile.perf_map = true,
+            Some(other) => say(&format!("MIDAIR_PERF: `{other}` is not map")),
         }
     }
 
@@ -203,5 +244,61 @@ impl Config {
             Some(sink) => Observer::new(move |event| sink(event)),
             None => Observer::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Config {
+        let mut config = Config::new();
+        config.read_environment(|name| {
+            let known = KNOBS
+                .iter()
+                .any(|(knob, _)| knob.split('=').next() == Some(name));
+            assert!(known, "{name} is missing in the table");
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        });
+        config
+    }
+
+    #[test]
+    fn contributing_lists_every_knob_as_the_code_does() {
+        let text = include_str!("../CONTRIBUTING.md");
+        let begin = text.find("<!-- knobs -->").expect("the table begins");
+        let end = text.find("<!-- /knobs -->").expect("the table ends");
+        let rows = text[begin..end]
+            .lines()
+            .filter(|line| line.starts_with("| `"));
+        let expected = KNOBS.map(|(set, does)| format!("| `{set}` | {does} |"));
+        assert_eq!(rows.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn knobs_are_read_into_options() {
+        let config = read(&[
+            ("MIDAIR_DUMP", "ir, listing"),
+            ("MIDAIR_ONLY", "sum"),
+            ("MIDAIR_PERF", "map"),
+            ("MIDAIR_STRESS", "suspend:3,osr"),
+        ]);
+        let dump = config.compile.dump;
+        assert!(dump.ir && dump.listing && !dump.regalloc);
+        assert_eq!(config.compile.only.as_deref(), Some("sum"));
+        assert!(config.compile.perf_map);
+        assert_eq!(config.stress_suspend, NonZeroU32::new(3));
+        assert_eq!(config.compile.patchpoint_counter, 1);
+    }
+
+    #[test]
+    fn a_wrong_value_changes_nothing() {
+        let config = read(&[("MIDAIR_DUMP", "everything"), ("MIDAIR_PERF", "jitdump")]);
+        assert_eq!(
+            config.compile.dump,
+            midair_jit::observe::dump::Dump::default()
+        );
+        assert!(!config.compile.perf_map);
     }
 }

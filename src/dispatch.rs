@@ -11,6 +11,11 @@
 //!
 //! Only the leaf's caller is touched by an await, however deep the call is: the rest of the chain is one pointer.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use crate::{
     error::{Error, FrameInfo, NotCurrent, Pending, WasmBacktrace},
     host::{HostFunc, LeafKind, LeafVtable, context_of, vtable_of},
@@ -229,7 +234,7 @@ fn here() -> usize {
     let here: usize;
     // SAFETY: reads a register.
     unsafe {
-        std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags))
+        std::arch::asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags));
     };
     here
 }
@@ -461,7 +466,7 @@ impl StoreCore {
     ) -> NonNull<Header> {
         // SAFETY: flagged links are guest continuations.
         let site = unsafe { migrate::site_of(link) };
-        // SAFETY: the module of a context is kept by its instance. A chain may cross instances: this link may belong to
+        // The module of a context is kept by its instance. A chain may cross instances: this link may belong to
         // another module than the context, so go by its code.
         let Some(code) = site.code.upgrade() else {
             return link;
@@ -483,7 +488,7 @@ impl StoreCore {
             entry.resume_counter.store(u32::MAX, Ordering::Relaxed);
             // a compiler bug is a panic: the function stays where it is, and the message was printed
             drop(catch_unwind(AssertUnwindSafe(|| {
-                module.request_tier1(site.layout.func)
+                module.request_tier1(site.layout.func);
             })));
         }
         // SAFETY: the context's store is used exclusively.
@@ -710,8 +715,8 @@ pub(crate) unsafe fn poll_once(
     // SAFETY: the caller's.
     match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
         Poll::Pending => Poll::Pending,
-        // SAFETY: the caller's; the payload is gone.
         Poll::Ready(ready) => {
+            // SAFETY: the caller's; the payload is gone.
             Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) })
         }
     }
@@ -821,9 +826,11 @@ unsafe fn poll_leaf(
             let number = unsafe { leaf.as_ref() }
                 .resume_address
                 .map_or(0, |number| number.get() as u64);
-            // SAFETY: a live future leaf.
             let polled = catch_unwind(AssertUnwindSafe(|| {
-                with_current(core, number, || unsafe { (vtable.poll)(leaf, cx, context) })
+                with_current(core, number, || {
+                    // SAFETY: a live future leaf.
+                    unsafe { (vtable.poll)(leaf, cx, context) }
+                })
             }));
             let ready = match polled {
                 Ok(Poll::Pending) => return Poll::Pending,
@@ -845,7 +852,7 @@ unsafe fn poll_leaf(
                     let token = Resumption::borrowed(Arc::clone(&ticket));
                     // SAFETY: a live awaiter leaf.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
-                        (vtable.on_completed)(leaf, token)
+                        (vtable.on_completed)(leaf, token);
                     }));
                     if let Err(panic) = told {
                         ticket.cancel();

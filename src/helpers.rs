@@ -1,5 +1,10 @@
 //! The helpers that know stores: traps, checkpoints, growing memory, compiling at the first call.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use crate::{
     error::{Error, Pending, Trap},
     host::{YIELD, new_leaf},

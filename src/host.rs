@@ -16,6 +16,15 @@
 //!
 //! **Invariant (a leaf's payload never moves).** It is built in its block, polled there and dropped there.
 
+#![expect(
+    non_snake_case,
+    reason = "macros use one name for a type and its value"
+)]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use crate::{
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
@@ -50,6 +59,7 @@ type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u
 
 /// A function of the host. Guests call it through its stub.
 #[repr(C)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct HostFunc {
     shim: Shim,
     closure: NonNull<()>,
@@ -173,6 +183,10 @@ impl<T, F> Call<'_, T, F> {
         }
     }
 
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the store lies behind a pointer; see below"
+    )]
     fn core(&self) -> &mut StoreCore {
         // SAFETY: the store is this call's, and no other borrow of it is alive between uses in the shims below.
         unsafe { &mut (*self.store.as_ptr()).core }
@@ -250,6 +264,7 @@ pub trait IntoFunc<T, Params, Results>: Send + Sync + 'static {
 
 /// A closure with its shim.
 #[doc(hidden)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct IntoClosure(pub(crate) HostClosure);
 
 impl fmt::Debug for IntoClosure {
@@ -280,7 +295,7 @@ macro_rules! into_func {
                     let call = unsafe { Call::<T, F>::new(context, host) };
                     // SAFETY: a host stub's words: one per parameter or result.
                     unsafe {
-                        run_sync::<T, F, ($($param,)*), R::Results>(&call, words, #[expect(non_snake_case, reason = "one name for a type and its value")] |($($param,)*)| {
+                        run_sync::<T, F, ($($param,)*), R::Results>(&call, words, |($($param,)*)| {
                             (call.closure)($($param),*).into_result()
                         })
                     }
@@ -306,7 +321,7 @@ macro_rules! into_func {
                     let call = unsafe { Call::<T, F>::new(context, host) };
                     // SAFETY: a host stub's words: one per parameter or result.
                     unsafe {
-                        run_sync::<T, F, ($($param,)*), R::Results>(&call, words, #[expect(non_snake_case, reason = "one name for a type and its value")] |($($param,)*)| {
+                        run_sync::<T, F, ($($param,)*), R::Results>(&call, words, |($($param,)*)| {
                             (call.closure)(call.caller(), $($param),*).into_result()
                         })
                     }
@@ -368,14 +383,17 @@ pub(crate) enum LeafKind {
     Yield,
 }
 
+/// Polls a leaf's payload; when it is ready, its results are in the context.
+type PollLeaf =
+    unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>;
+
 /// The type of a leaf; what its `site` points to.
 #[repr(C)]
 pub(crate) struct LeafVtable {
     leaf_type: LeafType,
     pub(crate) kind: LeafKind,
     /// Futures: polls the payload; ready: results are in the context.
-    pub(crate) poll:
-        unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>,
+    pub(crate) poll: PollLeaf,
     /// Awaiters: hands the token over.
     pub(crate) on_completed: unsafe fn(NonNull<Header>, Resumption),
     /// Awaiters: puts the result in the context and drops the payload.

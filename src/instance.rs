@@ -400,7 +400,7 @@ impl StoreCore {
                         entry.write(ImportEntry {
                             code: host.stub,
                             environment,
-                        })
+                        });
                     };
                     function += 1;
                 }
@@ -419,7 +419,7 @@ impl StoreCore {
                     unsafe {
                         word_at(inner, offset)
                             .cast::<NonNull<u64>>()
-                            .write(imported.cell)
+                            .write(imported.cell);
                     };
                     global += 1;
                 }
@@ -428,7 +428,9 @@ impl StoreCore {
         }
         core.instances.push(inner);
         core.reset_checkpoint(inner);
-        core.engine.add_context(core.id, inner.cast());
+        if core.has_deadline {
+            core.engine.add_context(core.id, inner.cast());
+        }
 
         // SAFETY: in the store now.
         let instance = unsafe { inner.as_ref() };

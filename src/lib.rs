@@ -81,3 +81,8 @@ pub use midair_jit::{
     runtime::functions::Job,
     wasm::types::{FuncType, ValType},
 };
+
+/// The program in README.md is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -21,6 +21,11 @@
 //! goes on: no recursion, whatever the number of awaits. The flag is the thread's, not the call's, because by then another
 //! thread may be running the call.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use crate::{
     call::{TypedFunc, unsafe_context},
     dispatch::{self, Mode, Outcome, complete, leaf_context},
@@ -75,8 +80,8 @@ impl Resumption {
 
     pub(crate) fn borrowed(ticket: Arc<Ticket>) -> Self {
         let raw = Arc::into_raw(ticket).cast_mut().cast::<u8>();
-        // SAFETY: an `Arc`'s pointer is not null, and tagging its lowest bit, which is clear, keeps it so.
         Self {
+            // SAFETY: an `Arc`'s pointer is not null, and tagging its lowest bit, which is clear, keeps it so.
             tagged: unsafe { NonNull::new_unchecked(raw.map_addr(|address| address | BORROWED)) },
         }
     }
@@ -328,7 +333,7 @@ unsafe fn run_scheduled(task: NonNull<TaskHeader>) {
     // An awaiter's `on_completed` may panic; there is nobody on this thread to tell but the panic hook, which was told.
     // SAFETY: the queue gives the token's right back.
     drop(catch_unwind(AssertUnwindSafe(|| unsafe {
-        OwnedCall::run(core)
+        OwnedCall::run(core);
     })));
 }
 
@@ -338,7 +343,7 @@ unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
     let core = task.cast::<StoreCore>();
     // SAFETY: the queue gives the token's right back.
     drop(catch_unwind(AssertUnwindSafe(|| unsafe {
-        OwnedCall::fail(core, NotCurrent::Cancelled)
+        OwnedCall::fail(core, NotCurrent::Cancelled);
     })));
 }
 
@@ -458,7 +463,9 @@ impl OwnedCall {
             // SAFETY: the token's right is here, and given up where it is no good.
             match unsafe { Self::take_home(core) } {
                 Right::Yes => (),
+                // SAFETY: the same.
                 Right::Cancelled => return unsafe { Self::token_of_cancelled(core) },
+                // SAFETY: the same.
                 Right::Orphaned => return unsafe { Self::token_of_orphan(core) },
             }
             // SAFETY: ours to run.
@@ -943,8 +950,8 @@ impl OwnedCall {
                     leaf = next;
                     fresh = true;
                 }
-                // SAFETY: ours to run.
                 Outcome::Suspended(_) | Outcome::Returned(_) | Outcome::Trapped => {
+                    // SAFETY: ours to run.
                     return unsafe { Self::drive(core, outcome) };
                 }
             }
@@ -1007,8 +1014,8 @@ impl OwnedCall {
             .map(|leaf| catch_unwind(AssertUnwindSafe(|| store.release(leaf))));
         let answer = answer_of(core, COMPLETING.replace(before));
         let token_gone = answer != Answer::None;
-        // SAFETY: alive until the second of the two comes here.
         if token_gone
+            // SAFETY: alive until the second of the two comes here.
             || unsafe { Self::of(core) }
                 .claim
                 .swap(ORPHANED, Ordering::AcqRel)

@@ -42,6 +42,7 @@ pub(crate) struct StoreCore {
     pub(crate) engine: Engine,
     pub(crate) instances: Vec<NonNull<InstanceInner>>,
     pub(crate) memories: Vec<MemoryData>,
+    #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
     pub(crate) transfer: Box<[u64]>,
     /// Calls between instances; their addresses are in import tables.
@@ -54,11 +55,13 @@ pub(crate) struct StoreCore {
     pub(crate) stress_countdown: u32,
     /// Somebody observes, or stress wants to know of each suspension.
     pub(crate) watched: bool,
+    /// The engine knows of a deadline of this store; without one, stores share no lock.
+    pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
     /// Bytes of continuations that may be allocated before they are counted.
     pub(crate) continuation_budget: usize,
     pub(crate) random: u64,
-    pub(crate) drop_store: unsafe fn(NonNull<StoreCore>),
+    pub(crate) drop_store: unsafe fn(NonNull<Self>),
 }
 
 static NEXT_STORE: AtomicU64 = AtomicU64::new(1);
@@ -87,6 +90,7 @@ impl<T> Store<T> {
             stress_countdown: config.stress_suspend.map_or(0, std::num::NonZeroU32::get),
             watched: engine.inner.shared.observer.is_watching()
                 || config.stress_normalize.is_some(),
+            has_deadline: false,
             max_wasm_stack: config.max_wasm_stack,
             continuation_budget: config.max_continuations,
             random: 0x9e37_79b9_7f4a_7c15,
@@ -169,7 +173,7 @@ impl<T: fmt::Debug> fmt::Debug for Store<T> {
 impl Drop for StoreCore {
     fn drop(&mut self) {
         self.cancel_everything();
-        if !self.instances.is_empty() {
+        if self.has_deadline {
             self.engine.remove_deadline(self.id);
         }
         for &instance in &self.instances {
@@ -181,6 +185,7 @@ impl Drop for StoreCore {
 
 impl StoreCore {
     pub(crate) fn set_epoch_deadline(&mut self, ticks: u64) {
+        self.has_deadline = true;
         for &instance in &self.instances {
             self.reset_checkpoint(instance);
         }
@@ -321,6 +326,7 @@ pub unsafe trait AsContextMut: AsContext {
 /// The pointer of a store.
 #[doc(hidden)]
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct StorePtr<T>(pub(crate) NonNull<StoreInner<T>>);
 
 impl<T> fmt::Debug for StoreInner<T> {

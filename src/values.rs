@@ -1,5 +1,10 @@
 //! Values that cross between Rust and guests, and the traits that say how.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
+)]
+
 use midair_jit::{
     frame::abi::{Place, Places},
     runtime::context::VmContext,
@@ -81,12 +86,13 @@ from_native! {
 /// A Rust type that is one Wasm value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`.
 ///
 /// Sealed: the set is WebAssembly's.
-pub trait WasmTy: private::Bits + Copy + Send + 'static {
+pub trait WasmTy: Bits + Copy + Send + 'static {
     /// The Wasm type.
     const TYPE: ValType;
 }
 
 mod private {
+    #[expect(unnameable_types, reason = "it seals `WasmTy`")]
     pub trait Bits {
         fn to_word(self) -> u64;
         fn from_bits(bits: u64) -> Self;

@@ -21,7 +21,7 @@ use std::{num::NonZeroUsize, ptr::NonNull};
 #[derive(Debug)]
 pub struct Header {
     /// The logical caller's continuation, or null. On a free list: the next free block.
-    pub next: *mut Header,
+    pub next: *mut Self,
     /// Machine code that makes the frame again and goes on. Null for a host leaf.
     pub resume: usize,
     /// Native address in optimized code, or `None`: go on in tier-0.

@@ -263,7 +263,7 @@ unsafe fn free(block: NonNull<Header>, class: u8) -> usize {
             dealloc(
                 block.cast::<u8>().as_ptr(),
                 layout(SIZE_CLASSES[usize::from(class)]),
-            )
+            );
         };
         SIZE_CLASSES[usize::from(class)]
     }

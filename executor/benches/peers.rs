@@ -67,7 +67,7 @@ fn smol_multi() -> &'static async_executor::Executor<'static> {
             Box::leak(Box::new(async_executor::Executor::new()));
         for _ in 0..2 {
             thread::spawn(|| {
-                futures_lite::future::block_on(executor.run(std::future::pending::<()>()))
+                futures_lite::future::block_on(executor.run(std::future::pending::<()>()));
             });
         }
         executor

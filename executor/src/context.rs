@@ -213,10 +213,6 @@ pub struct TaskLocal<T: 'static> {
 impl<T: Send + Sync + 'static> TaskLocal<T> {
     /// To be put into a `static`.
     #[doc(hidden)]
-    #[expect(
-        clippy::new_without_default,
-        reason = "it makes sense in a static only"
-    )]
     pub const fn new() -> Self {
         Self {
             _place: 0,

@@ -125,11 +125,11 @@ impl<'a> Worker<'a> {
             self.tend(ticks);
         }
         let queue = &self.site.queue;
-        if self.lifo_run.get() < LIFO_BOUND {
-            if let Some(task) = queue.pop_lifo() {
-                self.lifo_run.set(self.lifo_run.get() + 1);
-                return Some(task);
-            }
+        if self.lifo_run.get() < LIFO_BOUND
+            && let Some(task) = queue.pop_lifo()
+        {
+            self.lifo_run.set(self.lifo_run.get() + 1);
+            return Some(task);
         }
         self.lifo_run.set(0);
         queue
@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
 
     /// Wakes a sleeper, if what waits here is worth it.
     fn consider_sharing(&self) {
-        if self.site.queue.len() == 0 {
+        if self.site.queue.is_empty() {
             return;
         }
         if self.brisk.get() && self.pool.idle.is_watched() {

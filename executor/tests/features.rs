@@ -471,7 +471,7 @@ fn a_scope_on_the_only_worker_does_not_wait_for_itself() {
             scope
                 .spawn(async {
                     yield_now().await;
-                    assert_eq!(text, "inside")
+                    assert_eq!(text, "inside");
                 })
                 .detach();
         });

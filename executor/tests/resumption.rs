@@ -50,6 +50,7 @@ unsafe fn cancel(task: NonNull<TaskHeader>) {
     finish(scheduled);
 }
 
+#[expect(clippy::boxed_local, reason = "the executor knew it by its address")]
 fn finish(mut scheduled: Box<Scheduled>) {
     resumption::unbind(&mut scheduled.header);
     let _ = scheduled.done.send(thread::current().id());

@@ -86,10 +86,7 @@ fn a_panic_reaches_the_joiner_and_nobody_else() {
     let executor = Executor::new(1);
     let bad = executor.spawn(async { panic!("told so") });
     let good = executor.spawn(async { 1 });
-    let error: midair_executor::JoinError = executor
-        .block_on(bad)
-        .map(|()| ())
-        .expect_err("it panicked");
+    let error: midair_executor::JoinError = executor.block_on(bad).expect_err("it panicked");
     assert!(error.is_panic());
     assert_eq!(error.to_string(), "the task panicked: told so");
     assert_eq!(executor.block_on(good).expect("no panic"), 1);

@@ -46,4 +46,6 @@ pub enum NotOptimized {
     UnreachableEntry,
     /// The system refused code memory.
     CodeMemory,
+    /// `CompileOptions::only` names another function.
+    Excluded,
 }

@@ -1,5 +1,7 @@
 //! Every knob: what changes meaning apart from what only tunes.
 
+use crate::observe::dump::Dump;
+
 /// Which way a continuation made by OSR code is resumed. Continuations of tier-0 always resume in tier-0, those of
 /// tier-1 always directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -33,6 +35,12 @@ pub struct CompileOptions {
     pub checkers: bool,
     /// Upper bound on SSA instructions of one optimized body, duplicated iterations included.
     pub max_optimized_insts: u32,
+    /// Optimize (and dump) only the function of that name.
+    pub only: Option<Box<str>>,
+    /// Stages of compilation to print.
+    pub dump: Dump,
+    /// Write `/tmp/perf-PID.map`, by which `perf` names guest functions.
+    pub perf_map: bool,
 }
 
 impl Default for CompileOptions {
@@ -45,6 +53,9 @@ impl Default for CompileOptions {
             count_resumes: true,
             checkers: cfg!(debug_assertions),
             max_optimized_insts: 200_000,
+            only: None,
+            dump: Dump::default(),
+            perf_map: false,
         }
     }
 }

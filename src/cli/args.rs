@@ -45,6 +45,10 @@ pub(crate) struct Listing {
     /// Whose code
     #[arg(long, default_value = "0")]
     pub(crate) tier: Tier,
+
+    /// With `--tier osr`: of the n-th loop only, counted from 0 in the order of the text
+    #[arg(long = "loop", value_name = "N")]
+    pub(crate) nth_loop: Option<usize>,
 }
 
 /// The code of which compiler, starting where.
@@ -350,6 +354,7 @@ mod tests {
                 file: "a.wat".into(),
                 function: "f".to_owned(),
                 tier,
+                nth_loop: None,
             });
             assert_eq!(command(line), Ok(expected), "{line}");
         }

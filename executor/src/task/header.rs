@@ -25,7 +25,7 @@ use crate::task::state::State;
 #[repr(C)]
 pub struct TaskHeader {
     pub(crate) vtable: &'static TaskVtable,
-    pub(crate) next: AtomicPtr<TaskHeader>,
+    pub(crate) next: AtomicPtr<Self>,
     pub(crate) state: State,
     pub(crate) scheduler: AtomicPtr<Shared>,
 }

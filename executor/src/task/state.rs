@@ -19,12 +19,12 @@
 //!    before a wake is seen by the run that follows it.
 //! 4. CLOSED implies WAKES > 0 until COMPLETE: whoever closes a parked task gets it queued, so that its body is
 //!    dropped by its executor.
-//! 5. The memory is freed by the transition that leaves COMPLETE, no JOIN_INTEREST, WAKES = 0 and REFS = 0.
-//! 6. A task that nobody can run again (WAKES = 0, REFS = 0, no JOIN_INTEREST, not COMPLETE) is closed at once.
-//! 7. The join waker belongs to the handle while JOIN_WAKER is clear; while it is set, both sides may read it. The
-//!    handle may take it back by clearing JOIN_WAKER, which fails once COMPLETE is set. The runner that set COMPLETE
-//!    wakes it by reference and clears JOIN_WAKER afterwards; if the handle has gone by then, the runner drops it.
-//! 8. Once COMPLETE is set, the output belongs to the join handle while JOIN_INTEREST is set. If there is no
+//! 5. The memory is freed by the transition that leaves COMPLETE, no `JOIN_INTEREST`, WAKES = 0 and REFS = 0.
+//! 6. A task that nobody can run again (WAKES = 0, REFS = 0, no `JOIN_INTEREST`, not COMPLETE) is closed at once.
+//! 7. The join waker belongs to the handle while `JOIN_WAKER` is clear; while it is set, both sides may read it. The
+//!    handle may take it back by clearing `JOIN_WAKER`, which fails once COMPLETE is set. The runner that set COMPLETE
+//!    wakes it by reference and clears `JOIN_WAKER` afterwards; if the handle has gone by then, the runner drops it.
+//! 8. Once COMPLETE is set, the output belongs to the join handle while `JOIN_INTEREST` is set. If there is no
 //!    handle, the runner drops the output before it sets COMPLETE.
 
 use std::fmt;

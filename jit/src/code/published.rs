@@ -2,7 +2,7 @@
 
 use super::{
     cache::{CodeAddr, CodeCache},
-    draft::{CodeDraft, CodeKind, RelocTarget},
+    draft::{CodeDraft, CodeKind, Reloc, RelocTarget},
 };
 use crate::{
     error::CompileError,
@@ -49,6 +49,8 @@ pub struct Names {
     pub comments: Vec<(CodeOffset, String)>,
     /// Names of frame slots.
     pub slots: Vec<(FrameOffset, String)>,
+    /// Absolute words in the code.
+    pub relocs: Vec<Reloc>,
 }
 
 /// Code being run.
@@ -172,6 +174,7 @@ impl PublishedCode {
                     labels: draft.labels,
                     comments: draft.comments,
                     slots: draft.slots,
+                    relocs,
                 },
                 eh_frame: OnceLock::new(),
             }

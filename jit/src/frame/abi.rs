@@ -65,21 +65,22 @@ pub struct Places {
 impl Places {
     /// Places of arguments.
     pub fn args() -> Self {
-        Self::new(INT_ARGS as u8, FLOAT_ARGS as u8)
+        Self::new(INT_ARGS, FLOAT_ARGS)
     }
 
     /// Places of results.
     pub fn results() -> Self {
-        Self::new(INT_RESULTS as u8, FLOAT_RESULTS as u8)
+        Self::new(INT_RESULTS, FLOAT_RESULTS)
     }
 
-    fn new(int_registers: u8, float_registers: u8) -> Self {
+    fn new(int_registers: usize, float_registers: usize) -> Self {
+        let count = |registers| u8::try_from(registers).expect("a handful of registers");
         Self {
             ints: 0,
             floats: 0,
             transfer: 0,
-            int_registers,
-            float_registers,
+            int_registers: count(int_registers),
+            float_registers: count(float_registers),
         }
     }
 
@@ -125,7 +126,11 @@ pub fn result_places(ty: &FuncType) -> Vec<Place> {
 pub fn transfer_words(ty: &FuncType) -> u32 {
     let mut args = Places::args();
     let mut results = Places::results();
-    ty.params.iter().for_each(|&ty| drop(args.next(ty)));
-    ty.results.iter().for_each(|&ty| drop(results.next(ty)));
+    for &ty in ty.params.iter() {
+        args.next(ty);
+    }
+    for &ty in ty.results.iter() {
+        results.next(ty);
+    }
     args.transfer_words().max(results.transfer_words())
 }

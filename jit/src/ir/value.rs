@@ -172,69 +172,140 @@ pub struct FrameState {
 #[derive(Clone, Debug, PartialEq)]
 pub enum InstData {
     /// A constant; floats by their bits, 32-bit types in the low half.
-    Const { ty: Type, bits: u64 },
+    Const {
+        /// Its type.
+        ty: Type,
+        /// Its bits.
+        bits: u64,
+    },
     /// Pure, except for the trapping truncations.
-    Unary { op: UnaryOp, arg: Value },
+    Unary {
+        /// The operator.
+        op: UnaryOp,
+        /// The operand.
+        arg: Value,
+    },
     /// Pure, except for divisions and remainders.
-    Binary { op: BinaryOp, args: [Value; 2] },
+    Binary {
+        /// The operator.
+        op: BinaryOp,
+        /// The operands.
+        args: [Value; 2],
+    },
     /// `cond != 0 ? args[0] : args[1]`.
     Select {
+        /// Its type.
         ty: Type,
+        /// An i32.
         cond: Value,
+        /// The operands.
         args: [Value; 2],
     },
     /// The value of a tier-0 home slot; only in the entry block of OSR code.
-    FrameLoad { ty: Type, slot: FrameOffset },
+    FrameLoad {
+        /// Its type.
+        ty: Type,
+        /// Which slot.
+        slot: FrameOffset,
+    },
     /// The address of linear memory; lives for one epoch.
     MemoryBase,
     /// Trap unless `index + end <= memory length`; `index` is an i32, `end` = offset + access size.
-    BoundsCheck { index: Value, end: u64 },
+    BoundsCheck {
+        /// The index.
+        index: Value,
+        /// One behind the last byte accessed, from `index`.
+        end: u64,
+    },
     /// Read `base + index + offset`; `index` is an i32 (taken as unsigned) or an i64, `offset` is below 2^31.
     Load {
+        /// The operator.
         op: LoadOp,
+        /// The base address.
         base: Value,
+        /// The index.
         index: Value,
+        /// Constant part of the address.
         offset: u32,
     },
     /// Write `base + index + offset`; `index` and `offset` as for `Load`.
     Store {
+        /// The operator.
         op: StoreOp,
+        /// The base address.
         base: Value,
+        /// The index.
         index: Value,
+        /// Constant part of the address.
         offset: u32,
+        /// What is written.
         value: Value,
     },
     /// Length of memory in pages.
     MemorySize,
     /// Grow memory by that many pages; gives the old length or -1. Calls the runtime: all registers are lost.
-    MemoryGrow { pages: Value },
+    MemoryGrow {
+        /// How many pages.
+        pages: Value,
+    },
     /// Read a global.
-    GlobalGet { ty: Type, global: GlobalIndex },
+    GlobalGet {
+        /// Its type.
+        ty: Type,
+        /// Which global.
+        global: GlobalIndex,
+    },
     /// Write a global.
-    GlobalSet { global: GlobalIndex, value: Value },
+    GlobalSet {
+        /// Which global.
+        global: GlobalIndex,
+        /// What is written.
+        value: Value,
+    },
     /// A call, which may return late. Boxed parts keep instructions small.
     Call {
+        /// Who is called.
         callee: Callee,
+        /// Its type.
         ty: Box<FuncType>,
+        /// The operands.
         args: Vec<Value>,
+        /// What Wasm sees there.
         state: Box<FrameState>,
     },
     /// Test the checkpoint word; if it is set, call the runtime, which may suspend or trap.
-    Checkpoint { state: Box<FrameState> },
+    Checkpoint {
+        /// What Wasm sees there.
+        state: Box<FrameState>,
+    },
     /// Go on there.
     Jump(Jump),
     /// Go on at the first if `cond != 0`, else at the second.
     Branch {
+        /// An i32.
         cond: Value,
+        /// If it is not zero.
         then: Jump,
+        /// If it is zero.
         otherwise: Jump,
     },
     /// Go on at `targets[index]`, or at the last one if there are not so many.
-    BranchTable { index: Value, targets: Vec<Jump> },
+    BranchTable {
+        /// The index.
+        index: Value,
+        /// One per index; the last one for all others.
+        targets: Vec<Jump>,
+    },
     /// Leave with these results.
-    Return { values: Vec<Value> },
+    Return {
+        /// The results.
+        values: Vec<Value>,
+    },
     /// Trap.
-    Trap { code: TrapCode },
+    Trap {
+        /// Why.
+        code: TrapCode,
+    },
 }
 
 /// Where a value comes from.

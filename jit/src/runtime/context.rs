@@ -3,6 +3,12 @@
 //! One [`VmContext`] per instance; `regs::CONTEXT` points at it whenever guest code runs. Machine code uses the fields by
 //! their offsets ([`offsets`]); the module's own globals and imports follow the struct, where [`VmLayout`] says.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "offsets in structs of a few hundred bytes"
+)]
+
 use super::functions::CompiledModule;
 use midair_continuation::{Header, recycle::FreeLists};
 use std::sync::atomic::{AtomicU32, AtomicUsize};

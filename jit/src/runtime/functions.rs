@@ -11,7 +11,12 @@ use crate::{
     },
     error::{CompileError, NotOptimized},
     ir::value::Entry,
-    observe::events::{Event, Observer},
+    observe::{
+        dump::{self, Dump},
+        events::{Event, Observer},
+        listing::Listing,
+        perf_map,
+    },
     options::CompileOptions,
     patchpoint::policy::Policy,
     suspension::point::CanonicalLayout,
@@ -233,12 +238,37 @@ impl CompiledModule {
         let name = self.module.name(draft.func);
         let code = PublishedCode::publish(draft, name, &self.cache, tier0_resume_entry)?;
         self.shared.pc_table.insert(&code);
+        if self.shared.options.perf_map {
+            perf_map::add(
+                code.address.0,
+                code.len,
+                &dump::title(code.kind, &code.name),
+            );
+        }
+        if self.dumps(&code.name, |stages| stages.listing) {
+            dump::print(&self.listing(&code).to_string());
+        }
         self.shared.observer.record(|| Event::Publish {
             func: code.func,
             kind: code.kind,
             bytes: code.len,
         });
         Ok(code)
+    }
+
+    /// Whether a stage of that function is printed.
+    fn dumps(&self, name: &str, stage: impl Fn(&Dump) -> bool) -> bool {
+        let options = &self.shared.options;
+        stage(&options.dump) && options.only.as_deref().is_none_or(|only| only == name)
+    }
+
+    /// The code as text.
+    pub fn listing<'a>(&'a self, code: &'a PublishedCode) -> Listing<'a> {
+        let listing = Listing::published(code).layout(&self.layout);
+        match (code.kind, self.versions(code.func).tier0.get()) {
+            (CodeKind::Osr(_), Some(tier0)) => listing.tier0(tier0),
+            _ => listing,
+        }
     }
 
     /// What a call of `func` should reach: its tier-1 code if there is some or if the policy starts there, else tier-0's.
@@ -350,6 +380,14 @@ impl CompiledModule {
         stack: &[ValType],
         tier0: Option<&Arc<PublishedCode>>,
     ) -> Result<Arc<PublishedCode>, NotOptimized> {
+        let options = &self.shared.options;
+        if options
+            .only
+            .as_deref()
+            .is_some_and(|only| only != self.module.name(func))
+        {
+            return Err(NotOptimized::Excluded);
+        }
         let liveness = self
             .liveness(func)
             .map_err(|_| NotOptimized::UnreachableEntry)?;
@@ -365,7 +403,7 @@ impl CompiledModule {
             osr_stack: stack,
             tier0_frame_size: tier0.map_or(0, |code| code.frame_size),
             layout: &self.layout,
-            options: &self.shared.options,
+            options,
         };
         let draft = tier1::pipeline::compile(&request)?;
         let resume_entry = tier0.and_then(|code| code.resume_entry);

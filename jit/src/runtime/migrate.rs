@@ -11,6 +11,11 @@
 //! **Invariant (normalizing never changes the result).** A site's map gives the value of every entry of the canonical
 //! layout, so tier-0 can go on from there; what else an image holds is only what its own code version wants to find.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "finding a place and the one access to it are argued together"
+)]
+
 use super::functions::CompiledModule;
 use crate::{
     code::{draft::CodeKind, published::Site},

@@ -1,5 +1,10 @@
 //! Backtraces: which Wasm operators the frames of a thread stand at.
 
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "finding a place and the one access to it are argued together"
+)]
+
 use crate::{
     code::{pc_table::PcTable, published::PublishedCode},
     wasm::types::WasmOffset,

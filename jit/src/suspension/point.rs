@@ -77,11 +77,11 @@ pub enum Recipe {
     /// This constant.
     Const(u64),
     /// A pure operator.
-    Unary(UnaryOp, Box<Recipe>),
+    Unary(UnaryOp, Box<Self>),
     /// A pure operator.
-    Binary(BinaryOp, Box<[Recipe; 2]>),
+    Binary(BinaryOp, Box<[Self; 2]>),
     /// `0 != 0 ? 1 : 2`.
-    Select(Box<[Recipe; 3]>),
+    Select(Box<[Self; 3]>),
 }
 
 /// A suspension point in code that is not published yet.

@@ -1,6 +1,11 @@
 //! The back half of the pipeline: SSA to a code draft.
 
-use super::{emit::emit, lower::lower, minst::MInst, regalloc};
+use super::{
+    emit::emit,
+    lower::lower,
+    minst::MInst,
+    regalloc::{self, Allocated},
+};
 use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
@@ -24,6 +29,18 @@ pub fn compile_ir(
     layout: &VmLayout,
     options: &CompileOptions,
 ) -> Result<CodeDraft, NotOptimized> {
+    compile_ir_watched(function, kind, tier0_frame_size, layout, options, |_| ())
+}
+
+/// [`compile_ir`], showing what the allocator made.
+pub(super) fn compile_ir_watched(
+    function: &mut Function,
+    kind: CodeKind,
+    tier0_frame_size: u32,
+    layout: &VmLayout,
+    options: &CompileOptions,
+    watch: impl Fn(&Allocated),
+) -> Result<CodeDraft, NotOptimized> {
     let mut lowered = lower(function, layout);
     let values = function.values.len();
     let sites = &mut lowered.sites;
@@ -32,6 +49,7 @@ pub fn compile_ir(
         sites[site as usize].values.push(value);
     })?;
     let allocated = regalloc::allocate(lowered.function, options)?;
+    watch(&allocated);
     for (inst, _) in &allocated.insts {
         if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live } = inst {
             // second places of values: nothing says of which

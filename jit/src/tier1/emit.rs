@@ -28,7 +28,7 @@ use crate::{
     },
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
-    frame::abi::EXIT_RETURNED,
+    frame::abi::{EXIT_RETURNED, Place, Places},
     ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
@@ -37,7 +37,7 @@ use crate::{
         resume::{Door, DoorKind, Landing, Register, emit_door},
         suspend::{ResumeEntry, SiteLabels, Suspend, emit_exit_test, emit_leave, emit_suspend},
     },
-    wasm::types::{CodeOffset, FrameOffset, WasmOffset},
+    wasm::types::{CodeOffset, FrameOffset, ValType, WasmOffset},
 };
 use regalloc2::{Allocation, Edit, Inst, InstPosition, PReg, ProgPoint, RegClass};
 
@@ -978,7 +978,8 @@ impl Emit<'_> {
         self.masm.note(offset);
         let returned = self.masm.offset();
         emit_exit_test(&mut self.masm, &labels);
-        let loads = self.reloads(number, &image);
+        let description = self.take_site(site);
+        let loads = self.reloads(number, &image, &description.results);
         for &(word, register) in &loads {
             let slot = image[word as usize];
             match register {
@@ -987,7 +988,6 @@ impl Emit<'_> {
             }
         }
         let landing = self.masm.here();
-        let description = self.take_site(site);
         self.suspensions.push(Suspension {
             site: description,
             number: site,
@@ -1007,7 +1007,14 @@ impl Emit<'_> {
 
     /// The moves behind a call that load words of its image into registers and depend on no other move there. They are
     /// emitted first, so that a resumption can load the registers from the continuation and go on behind them.
-    fn reloads(&mut self, call: Inst, image: &[FrameOffset]) -> Vec<(u32, Register)> {
+    fn reloads(
+        &mut self,
+        call: Inst,
+        image: &[FrameOffset],
+        results: &[ValType],
+    ) -> Vec<(u32, Register)> {
+        let mut places = Places::results();
+        let results: Vec<Place> = results.iter().map(|&ty| places.next(ty)).collect();
         let last = ProgPoint::before(call.next());
         let behind = ProgPoint::after(call);
         self.done_edits.clear();
@@ -1028,7 +1035,7 @@ impl Emit<'_> {
             let register = to
                 .as_reg()
                 .filter(|_| from.is_stack())
-                .and_then(landing_register);
+                .and_then(|register| landing_register(register, &results));
             let word = from
                 .is_stack()
                 .then(|| self.slot_of(from))
@@ -1231,17 +1238,20 @@ impl Emit<'_> {
     }
 }
 
-/// The register, if a resumption can load it from the continuation: it must survive what the door does after that.
-fn landing_register(register: PReg) -> Option<Register> {
+/// The register, if a resumption can load it from the continuation: it must survive what the door does after that, which is
+/// to recycle the block and to load the call's results.
+fn landing_register(register: PReg, results: &[Place]) -> Option<Register> {
     match register.class() {
         RegClass::Int => {
             let register = gpr_of(register);
-            (register != CONTINUATION && register != SCRATCH && !RESULTS.contains(&register))
+            let result = |place: &Place| matches!(place, Place::Int(n) if RESULTS[usize::from(*n)] == register);
+            (register != CONTINUATION && register != SCRATCH && !results.iter().any(result))
                 .then_some(Register::Int(register))
         }
         RegClass::Float | RegClass::Vector => {
             let register = xmm_of(register);
-            (register != FLOAT_SCRATCH && !FLOAT_RESULT_REGISTERS.contains(&register))
+            let result = |place: &Place| matches!(place, Place::Float(n) if FLOAT_RESULT_REGISTERS[usize::from(*n)] == register);
+            (register != FLOAT_SCRATCH && !results.iter().any(result))
                 .then_some(Register::Float(register))
         }
     }

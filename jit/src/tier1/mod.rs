@@ -29,3 +29,6 @@ mod recipe;
 mod emit;
 
 pub use back::compile_ir;
+
+#[cfg(test)]
+mod tests;

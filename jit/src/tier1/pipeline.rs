@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    build, compile_ir,
+    back::compile_ir_watched,
+    build,
     passes::{
         Changed, blocks, critical_edges, dead_code, hoist, layout, number_values, redundant_params,
         simplify,
@@ -17,6 +18,7 @@ use crate::{
         value::{Entry, Function},
         verify::verify_function,
     },
+    observe::dump::{self, Dump},
     options::CompileOptions,
     runtime::context::VmLayout,
     wasm::{
@@ -75,17 +77,36 @@ pub fn compile(request: &Request<'_>) -> Result<CodeDraft, NotOptimized> {
         request.osr_stack,
         options,
     )?;
-    optimize(&mut function, options);
+    let name = module.name(func);
+    let dump = if options.only.as_deref().is_none_or(|only| only == name) {
+        options.dump
+    } else {
+        Dump::default()
+    };
+    optimize_watched(&mut function, options, |pass, ir| {
+        if dump.ir {
+            dump::print(&format!(";; ir {name} behind {pass}\n{ir}"));
+        }
+    });
     let kind = match entry {
         Entry::Top => CodeKind::Tier1,
         Entry::Osr(offset) => CodeKind::Osr(offset),
     };
-    compile_ir(
+    compile_ir_watched(
         &mut function,
         kind,
         request.tier0_frame_size,
         request.layout,
         options,
+        |allocated| {
+            if dump.regalloc {
+                dump::print(&format!(
+                    ";; regalloc {}\n{}",
+                    dump::title(kind, &name),
+                    allocated.text()
+                ));
+            }
+        },
     )
 }
 
@@ -119,6 +140,15 @@ const PASSES: [Pass; 17] = [
 /// # Panics
 /// If `options.checkers` is set and a pass breaks a rule of the IR: a bug of the compiler.
 pub fn optimize(func: &mut Function, options: &CompileOptions) {
+    optimize_watched(func, options, |_, _| ());
+}
+
+/// [`optimize`], showing the function after it was built and after each pass that changed it.
+fn optimize_watched(
+    func: &mut Function,
+    options: &CompileOptions,
+    watch: impl Fn(&str, &Function),
+) {
     let check = |func: &Function, pass: &str| {
         if options.checkers
             && let Err(error) = verify_function(func)
@@ -127,9 +157,11 @@ pub fn optimize(func: &mut Function, options: &CompileOptions) {
         }
     };
     check(func, "build");
+    watch("build", func);
     for (name, pass) in PASSES {
         if pass(func) == Changed::Yes {
             check(func, name);
+            watch(name, func);
         }
     }
 }

@@ -155,6 +155,30 @@ pub(crate) struct Allocated {
     pub(crate) spill_slots: usize,
 }
 
+impl Allocated {
+    /// For dumps: blocks in order, instructions with the moves before them.
+    pub(crate) fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let mut edits = self.edits.iter().peekable();
+        for (block, range) in self.ranges.iter().enumerate() {
+            let cold = if self.cold[block] { " (cold)" } else { "" };
+            let _ = writeln!(text, "block{block}{cold}:");
+            for inst in range.iter() {
+                while let Some((_, edit)) = edits.next_if(|(point, _)| {
+                    point.inst().index() < inst.index() || *point == ProgPoint::before(inst)
+                }) {
+                    let Edit::Move { from, to } = edit;
+                    let _ = writeln!(text, "    {to} = {from}");
+                }
+                let (data, offset) = &self.insts[inst.index()];
+                let _ = writeln!(text, "  {data:?} {offset}");
+            }
+        }
+        text
+    }
+}
+
 /// The virtual registers an instruction reads (`defs` false) or writes.
 fn each_virtual(inst: &mut MInst, kind: OperandKind, mut each: impl FnMut(VReg)) {
     inst.visit_operands(&mut |reg, _, this, _| {

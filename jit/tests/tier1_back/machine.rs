@@ -14,7 +14,7 @@ use midair_jit::{
 use std::{
     arch::global_asm,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 pub(crate) const GLOBALS: usize = 8;
@@ -373,10 +373,13 @@ impl Machine {
 
     /// Publishes a draft; site n is described by the number n.
     pub(crate) fn publish(&mut self, draft: &CodeDraft) -> usize {
+        // sites are told apart by their addresses, also those of code published before
+        static PUBLISHED: AtomicU64 = AtomicU64::new(0);
+        let published = PUBLISHED.fetch_add(1, Ordering::Relaxed);
         let mut bytes = draft.bytes.clone();
         for reloc in &draft.relocs {
             let word = match reloc.target {
-                RelocTarget::Site(n) => u64::from(n),
+                RelocTarget::Site(n) => (published << 16) + u64::from(n) + 1,
                 _ => 0,
             };
             let at = reloc.at.0 as usize;
@@ -459,6 +462,9 @@ impl Machine {
     /// The continuations behind the leaf, callee first.
     pub(crate) fn chain(&self) -> Vec<*mut Header> {
         let mut chain = Vec::new();
+        // the last link is the dispatcher's to end
+        // SAFETY: the last continuation linked.
+        unsafe { (*self.context.vm.chain_tail).next = ptr::null_mut() };
         let mut at = self.leaf.next;
         while !at.is_null() {
             chain.push(at);
@@ -479,7 +485,7 @@ impl Machine {
 /// The number of the site a continuation is parked at, and its image.
 pub(crate) fn parked(continuation: *mut Header, words: usize) -> (usize, Vec<u64>) {
     // SAFETY: a continuation of a chain, with an image of that many words behind its header.
-    let site = unsafe { (*continuation).site } as usize;
+    let site = (unsafe { (*continuation).site } as usize & 0xffff) - 1;
     let image = continuation.wrapping_add(1).cast::<u64>();
     let image = (0..words)
         // SAFETY: as above.

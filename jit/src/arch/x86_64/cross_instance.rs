@@ -7,6 +7,12 @@
 //! When B suspends, the stub adds a continuation of its own, one word long: A's context. Resuming it moves the results from
 //! B's context to A's and returns; the caller's continuation comes next.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "size classes are a handful, in constants"
+)]
+
 use crate::runtime::context::{FuncEntry, VmContext, offsets};
 use midair_continuation::{
     header::{FLAG_SWITCH, HEADER_SIZE},

@@ -224,7 +224,7 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
             match place {
                 Place::Int(n) => masm.mov(Width::W64, RESULTS[usize::from(n)], word(i)),
                 Place::Float(n) => {
-                    masm.fload(Width::W64, FLOAT_RESULT_REGISTERS[usize::from(n)], word(i))
+                    masm.fload(Width::W64, FLOAT_RESULT_REGISTERS[usize::from(n)], word(i));
                 }
                 Place::Transfer(_) => (),
             }
