@@ -221,21 +221,37 @@ impl Func {
         let module = self.module();
         let ty: &FuncType = module.inner.code.module.func_type(self.index);
         if params.len() != ty.params.len() {
-            return Err(Error::msg(format_args!("expected {} arguments, got {}", ty.params.len(), params.len())));
+            return Err(Error::msg(format_args!(
+                "expected {} arguments, got {}",
+                ty.params.len(),
+                params.len()
+            )));
         }
         for (i, (param, ty)) in params.iter().zip(&ty.params).enumerate() {
             if param.ty() != *ty {
-                return Err(Error::msg(format_args!("argument {i} is {}, expected {ty}", param.ty())));
+                return Err(Error::msg(format_args!(
+                    "argument {i} is {}, expected {ty}",
+                    param.ty()
+                )));
             }
         }
         let stubs = module.engine().stubs(ty)?;
         // the first word is the address of the code, which is known at the call
-        Ok((std::iter::once(0).chain(params.iter().map(|param| param.to_bits())).collect(), stubs.entry))
+        Ok((
+            std::iter::once(0)
+                .chain(params.iter().map(|param| param.to_bits()))
+                .collect(),
+            stubs.entry,
+        ))
     }
 
     /// # Safety
     /// The caller uses the store exclusively and has set the mode; words and stub are of `dynamic_words`.
-    unsafe fn begin_dynamic(&self, core: NonNull<StoreCore>, (mut words, stub): (Vec<u64>, usize)) -> Outcome {
+    unsafe fn begin_dynamic(
+        &self,
+        core: NonNull<StoreCore>,
+        (mut words, stub): (Vec<u64>, usize),
+    ) -> Outcome {
         let (context, code) = self.entry();
         words[0] = code as u64;
         // SAFETY: the entry stub of this function's type, with its words.
@@ -246,10 +262,18 @@ impl Func {
     fn dynamic_results(&self, context: &VmContext) -> Vec<Val> {
         let ty: &FuncType = self.module().inner.code.module.func_type(self.index);
         let places = abi::result_places(ty);
-        places.iter().zip(&ty.results).map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place))).collect()
+        places
+            .iter()
+            .zip(&ty.results)
+            .map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place)))
+            .collect()
     }
 
-    pub(crate) fn call_dynamic<C: AsContextMut>(&self, store: C, params: &[Val]) -> Result<Vec<Val>> {
+    pub(crate) fn call_dynamic<C: AsContextMut>(
+        &self,
+        store: C,
+        params: &[Val],
+    ) -> Result<Vec<Val>> {
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
         let beneath = match store.host_function() {
             Some(host) => Beneath::Host(NonNull::from(host)),
@@ -275,14 +299,29 @@ impl Func {
     ///
     /// # Panics
     /// If the function is of another store; the future, with the panic of a host function.
-    pub fn call_async<'a, T: Send>(&self, store: &'a mut Store<T>, params: &[Val]) -> Result<DynamicCallFuture<'a, T>> {
+    pub fn call_async<'a, T: Send>(
+        &self,
+        store: &'a mut Store<T>,
+        params: &[Val],
+    ) -> Result<DynamicCallFuture<'a, T>> {
         self.check_store(store.core_id());
         let (words, entry_stub) = self.dynamic_words(params)?;
         let inner = store.inner;
         // SAFETY: borrowed exclusively.
         unsafe { &mut (*inner.as_ptr()).core }.begin_use(self.store);
-        let func = TypedFunc { func: *self, entry_stub, types: PhantomData };
-        Ok(DynamicCallFuture { call: CallFuture { store: inner, borrow: PhantomData, func, params: Some(words) } })
+        let func = TypedFunc {
+            func: *self,
+            entry_stub,
+            types: PhantomData,
+        };
+        Ok(DynamicCallFuture {
+            call: CallFuture {
+                store: inner,
+                borrow: PhantomData,
+                func,
+                params: Some(words),
+            },
+        })
     }
 
     /// Starts a call that owns its store, with values checked at run time: see [`TypedFunc::start`].
@@ -303,7 +342,9 @@ impl Func {
             Err(error) => return Err((store, error)),
         };
         // SAFETY: `start_with` uses the store exclusively and has set the mode.
-        let call = Call::start_with(store, self.store, |core| unsafe { self.begin_dynamic(core, words) });
+        let call = Call::start_with(store, self.store, |core| unsafe {
+            self.begin_dynamic(core, words)
+        });
         Ok(DynamicCall { call, func: *self })
     }
 }
@@ -337,7 +378,9 @@ impl<T: Send> Future for DynamicCallFuture<'_, T> {
         let func = self.call.func.func;
         let stub = self.call.func.entry_stub;
         // SAFETY: `step` uses the store exclusively and has set the mode.
-        let step = self.call.step(cx, |_, core, words| unsafe { func.begin_dynamic(core, (words, stub)) });
+        let step = self.call.step(cx, |_, core, words| unsafe {
+            func.begin_dynamic(core, (words, stub))
+        });
         step.map_ok(|context| func.dynamic_results(unsafe_context(context)))
     }
 }
@@ -479,7 +522,8 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
         let (parked, fresh) = match self.params.take() {
             Some(params) => {
                 // SAFETY: the store outlives this poll.
-                let _mode = unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
+                let _mode =
+                    unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
                 match begin(&self.func, core, params) {
                     Outcome::Returned(context) => return Poll::Ready(Ok(context)),
                     Outcome::Trapped => return Poll::Ready(Err(failed(core))),
@@ -489,7 +533,10 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
             None => {
                 // SAFETY: this borrows the store exclusively.
                 let root = unsafe { (*core.as_ptr()).activations.root.take() };
-                (root.expect("a call is not polled after it has finished"), false)
+                (
+                    root.expect("a call is not polled after it has finished"),
+                    false,
+                )
             }
         };
         // SAFETY: the store outlives this poll.

@@ -740,15 +740,24 @@ impl<T: Send + 'static, R> Call<T, R> {
         R: WasmResults,
     {
         // SAFETY: owned, and nobody else has the right to run it.
-        Self::start_with(store, func.func().store, |core| unsafe { func.begin(core, params) })
+        Self::start_with(store, func.func().store, |core| unsafe {
+            func.begin(core, params)
+        })
     }
 
     /// Starts a call of a function of the store with this number; `begin` starts the guest.
-    pub(crate) fn start_with(store: Store<T>, id: u64, begin: impl FnOnce(NonNull<StoreCore>) -> Outcome) -> Self {
+    pub(crate) fn start_with(
+        store: Store<T>,
+        id: u64,
+        begin: impl FnOnce(NonNull<StoreCore>) -> Outcome,
+    ) -> Self {
         let inner = store.inner;
         mem::forget(store);
         let core: NonNull<StoreCore> = inner.cast();
-        let this = Self { store: Some(inner), result: PhantomData };
+        let this = Self {
+            store: Some(inner),
+            result: PhantomData,
+        };
         // SAFETY: owned.
         let owned = unsafe { &mut *core.as_ptr() };
         owned.begin_use(id);
@@ -887,8 +896,13 @@ impl<T, R> Call<T, R> {
     }
 
     /// One poll; ready: as `take_ended`.
-    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Store<T>, Result<*mut VmContext>)> {
-        let core = self.core().expect("a call is not polled after it has finished");
+    pub(crate) fn poll_ended(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Store<T>, Result<*mut VmContext>)> {
+        let core = self
+            .core()
+            .expect("a call is not polled after it has finished");
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
         call.waker.register(cx.waker());

@@ -1,6 +1,8 @@
 //! Parked frames rewritten into their canonical layout: results never change, and counters survive.
 
-use midair::{Awaiter, CodeKind, Config, Engine, Event, Linker, Module, Resumption, Store, Tiers, TypedFunc};
+use midair::{
+    Awaiter, CodeKind, Config, Engine, Event, Linker, Module, Resumption, Store, Tiers, TypedFunc,
+};
 use std::{
     future::Future,
     num::NonZeroU32,
@@ -94,7 +96,9 @@ fn setup(configure: impl FnOnce(&mut Config)) -> (Store<()>, TypedFunc<i64, i64>
     let parking = Parking::default();
     let awaiter = parking.clone();
     let mut linker = Linker::new(&engine);
-    linker.func_awaiter("host", "next", move |_, ()| awaiter.clone()).unwrap();
+    linker
+        .func_awaiter("host", "next", move |_, ()| awaiter.clone())
+        .unwrap();
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &module).unwrap();
     let run = instance.get_typed_func(&store, "run").unwrap();
@@ -113,20 +117,33 @@ const MIXES: [(&str, Configure); 4] = [
         config.tiers(Tiers::Tier0);
     }),
     ("o0o0", |config| {
-        config.osr_after(1, 1, 1).tier_up_on_calls(None).tier_up_on_resumption(None);
+        config
+            .osr_after(1, 1, 1)
+            .tier_up_on_calls(None)
+            .tier_up_on_resumption(None);
     }),
     ("1111", |config| {
         config.tiers(Tiers::Tier1);
     }),
     // `b` is called before, until it is hot
     ("o1o0", |config| {
-        config.osr_after(1, 1, 1).tier_up_on_calls(Some(8)).tier_up_on_resumption(None);
+        config
+            .osr_after(1, 1, 1)
+            .tier_up_on_calls(Some(8))
+            .tier_up_on_resumption(None);
     }),
 ];
 
 fn kinds(call: &midair::Call<(), i64>) -> String {
     let kinds = call.code_kinds().unwrap();
-    kinds.iter().map(|kind| match kind { CodeKind::Tier0 => '0', CodeKind::Osr(_) => 'o', CodeKind::Tier1 => '1' }).collect()
+    kinds
+        .iter()
+        .map(|kind| match kind {
+            CodeKind::Tier0 => '0',
+            CodeKind::Osr(_) => 'o',
+            CodeKind::Tier1 => '1',
+        })
+        .collect()
 }
 
 #[test]
@@ -139,23 +156,37 @@ fn every_subset_of_a_chain_is_normalized() {
                 let mut call = run.start(store, 5 + round);
                 let before = kinds(&call);
                 assert_eq!(before.len(), 4);
-                let chosen = call.normalize(|frame| subset >> frame & 1 == 1).unwrap().unwrap();
+                let chosen = call
+                    .normalize(|frame| subset >> frame & 1 == 1)
+                    .unwrap()
+                    .unwrap();
                 assert_eq!(chosen, subset.count_ones() as usize);
                 let after = kinds(&call);
                 for (frame, (before, after)) in before.chars().zip(after.chars()).enumerate() {
-                    let expected = if subset >> frame & 1 == 1 { '0' } else { before };
+                    let expected = if subset >> frame & 1 == 1 {
+                        '0'
+                    } else {
+                        before
+                    };
                     assert_eq!(after, expected, "{mix}, subset {subset:04b}, frame {frame}");
                 }
                 seen.push(before);
                 parking.take().resume();
                 let result;
                 (store, result) = call.finish().unwrap();
-                assert_eq!(result.unwrap(), expected(5 + round), "{mix}, subset {subset:04b}");
+                assert_eq!(
+                    result.unwrap(),
+                    expected(5 + round),
+                    "{mix}, subset {subset:04b}"
+                );
             }
         }
     }
     for (mix, _) in MIXES {
-        assert!(seen.iter().any(|kinds| kinds == mix), "no chain was {mix}: {seen:?}");
+        assert!(
+            seen.iter().any(|kinds| kinds == mix),
+            "no chain was {mix}: {seen:?}"
+        );
     }
 }
 
@@ -172,10 +203,19 @@ fn every_subset_of_a_borrowed_call_is_normalized() {
                 let chosen = call.normalize(|frame| subset >> frame & 1 == 1).unwrap();
                 assert_eq!(chosen, subset.count_ones() as usize);
                 // once more changes nothing
-                assert_eq!(call.normalize(|frame| subset >> frame & 1 == 1).unwrap(), subset.count_ones() as usize);
+                assert_eq!(
+                    call.normalize(|frame| subset >> frame & 1 == 1).unwrap(),
+                    subset.count_ones() as usize
+                );
                 parking.take().resume();
-                let Poll::Ready(result) = Pin::new(&mut call).poll(&mut cx) else { panic!("it was resumed") };
-                assert_eq!(result.unwrap(), expected(round), "{mix}, subset {subset:04b}");
+                let Poll::Ready(result) = Pin::new(&mut call).poll(&mut cx) else {
+                    panic!("it was resumed")
+                };
+                assert_eq!(
+                    result.unwrap(),
+                    expected(round),
+                    "{mix}, subset {subset:04b}"
+                );
             }
         }
     }
@@ -187,26 +227,40 @@ fn counters_survive_suspension_and_normalization() {
         let transitions = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&transitions);
         let mut config = Config::new();
-        config.osr_after(20, 20, 1).tier_up_on_calls(None).tier_up_on_resumption(None).stress_normalize(normalize);
+        config
+            .osr_after(20, 20, 1)
+            .tier_up_on_calls(None)
+            .tier_up_on_resumption(None)
+            .stress_normalize(normalize);
         config.on_event(move |event| {
             if matches!(event, Event::Transition { .. }) {
                 seen.fetch_add(1, Ordering::Relaxed);
             }
         });
         let engine = Engine::new(&config);
-        let module = Module::new(&engine, r#"(module
+        let module = Module::new(
+            &engine,
+            r#"(module
             (import "host" "next" (func $next (result i64)))
             (func (export "run") (param $n i32) (result i64) (local $sum i64)
                 (loop $l
                     (local.set $sum (i64.add (local.get $sum) (call $next)))
                     (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
-                (local.get $sum)))"#).unwrap();
+                (local.get $sum)))"#,
+        )
+        .unwrap();
         let parking = Parking::default();
         let awaiter = parking.clone();
         let mut linker = Linker::new(&engine);
-        linker.func_awaiter("host", "next", move |_, ()| awaiter.clone()).unwrap();
+        linker
+            .func_awaiter("host", "next", move |_, ()| awaiter.clone())
+            .unwrap();
         let mut store = Store::new(&engine, ());
-        let run = linker.instantiate(&mut store, &module).unwrap().get_typed_func::<i32, i64>(&store, "run").unwrap();
+        let run = linker
+            .instantiate(&mut store, &module)
+            .unwrap()
+            .get_typed_func::<i32, i64>(&store, "run")
+            .unwrap();
         let call = run.start(store, 30);
         let mut awaits = 0;
         while !call.is_finished() {
@@ -218,7 +272,11 @@ fn counters_survive_suspension_and_normalization() {
             } else {
                 assert!(matches!(kind, CodeKind::Osr(_)), "await {awaits}: {kind:?}");
             }
-            assert_eq!(transitions.load(Ordering::Relaxed) > 0, hot, "await {awaits}: every iteration of which suspended");
+            assert_eq!(
+                transitions.load(Ordering::Relaxed) > 0,
+                hot,
+                "await {awaits}: every iteration of which suspended"
+            );
             parking.take().resume();
             awaits += 1;
         }

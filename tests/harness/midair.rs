@@ -2,8 +2,9 @@
 
 use super::{Action, Answer, Outcome, Program, Value, Way, random::Random};
 use midair::{
-    AsyncCaller, Awaiter, Caller, CodeKind, Config, DynamicCall, Engine, Error, Event, Extern, Func, Global, HostResult,
-    Instance, LinkError, Linker, Memory, Module, Resumption, Store, Trap, Val,
+    AsyncCaller, Awaiter, Caller, CodeKind, Config, DynamicCall, Engine, Error, Event, Extern,
+    Func, Global, HostResult, Instance, LinkError, Linker, Memory, Module, Resumption, Store, Trap,
+    Val,
 };
 use std::{
     fmt,
@@ -86,16 +87,34 @@ impl Seen {
     fn record(&self, event: &Event) {
         count(match event {
             Event::Transition { .. } => &self.transitions,
-            Event::Suspend { kind: CodeKind::Tier0, .. } => &self.suspended_in_tier0,
-            Event::Suspend { kind: CodeKind::Osr(_), .. } => &self.suspended_in_osr,
-            Event::Suspend { kind: CodeKind::Tier1, .. } => &self.suspended_in_tier1,
+            Event::Suspend {
+                kind: CodeKind::Tier0,
+                ..
+            } => &self.suspended_in_tier0,
+            Event::Suspend {
+                kind: CodeKind::Osr(_),
+                ..
+            } => &self.suspended_in_osr,
+            Event::Suspend {
+                kind: CodeKind::Tier1,
+                ..
+            } => &self.suspended_in_tier1,
             Event::Resume { .. } => &self.resumes,
             Event::Jump { .. } => &self.jumps,
             Event::Normalize { .. } => &self.normalized,
             Event::TierUp { .. } => &self.tier_ups,
-            Event::Publish { kind: CodeKind::Tier0, .. } => &self.tier0_published,
-            Event::Publish { kind: CodeKind::Osr(_), .. } => &self.osr_published,
-            Event::Publish { kind: CodeKind::Tier1, .. } => &self.tier1_published,
+            Event::Publish {
+                kind: CodeKind::Tier0,
+                ..
+            } => &self.tier0_published,
+            Event::Publish {
+                kind: CodeKind::Osr(_),
+                ..
+            } => &self.osr_published,
+            Event::Publish {
+                kind: CodeKind::Tier1,
+                ..
+            } => &self.tier1_published,
             Event::NotOptimized { .. } => &self.not_optimized,
             _ => return,
         });
@@ -117,7 +136,10 @@ impl Midair {
     }
 
     /// A way whose configuration depends on the program, at random but always the same.
-    pub(crate) fn random(name: &str, configure: impl Fn(&mut Config, &mut Random) + Send + Sync + 'static) -> Self {
+    pub(crate) fn random(
+        name: &str,
+        configure: impl Fn(&mut Config, &mut Random) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             configure: Box::new(configure),
@@ -137,9 +159,22 @@ impl Midair {
         self
     }
 
-    fn instantiate(&self, engine: &Engine, module: &Module, tokens: Tokens) -> Result<(Store<Host>, Made), String> {
-        let mut store = Store::new(engine, Host { log: Vec::new(), awaits: 0, tokens });
-        let linker = linker(engine, &mut store, self.hosts, &self.seen).map_err(|e| e.to_string())?;
+    fn instantiate(
+        &self,
+        engine: &Engine,
+        module: &Module,
+        tokens: Tokens,
+    ) -> Result<(Store<Host>, Made), String> {
+        let mut store = Store::new(
+            engine,
+            Host {
+                log: Vec::new(),
+                awaits: 0,
+                tokens,
+            },
+        );
+        let linker =
+            linker(engine, &mut store, self.hosts, &self.seen).map_err(|e| e.to_string())?;
         let made = match finish(linker.instantiate_async(&mut store, module)) {
             Ok(instance) => Made::Instance(instance),
             Err(error) => Made::Trapped(trap(&error)?),
@@ -180,7 +215,9 @@ impl Way for Midair {
     }
 
     fn run(&self, program: &Program) -> Result<Outcome, String> {
-        let seed = program.name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let seed = program.name.bytes().fold(7, |seed: u64, byte| {
+            seed.wrapping_mul(31).wrapping_add(byte.into())
+        });
         let mut random = Random::new(seed);
         let mut config = Config::new();
         // a recursion without end that suspends at every level must end soon
@@ -193,11 +230,15 @@ impl Way for Midair {
 
         let kept = Kept::default();
         let tokens = match self.drive {
-            Drive::Poll | Drive::PollOnThreads | Drive::Owned | Drive::DropAndPoll => Tokens::Resume,
-            Drive::Scheduled => Tokens::Schedule,
-            Drive::PollThenResume | Drive::PollNormalized(_) | Drive::OwnedOnThreads | Drive::OwnedNormalized(_) | Drive::DropAndOwn => {
-                Tokens::Keep(Arc::clone(&kept))
+            Drive::Poll | Drive::PollOnThreads | Drive::Owned | Drive::DropAndPoll => {
+                Tokens::Resume
             }
+            Drive::Scheduled => Tokens::Schedule,
+            Drive::PollThenResume
+            | Drive::PollNormalized(_)
+            | Drive::OwnedOnThreads
+            | Drive::OwnedNormalized(_)
+            | Drive::DropAndOwn => Tokens::Keep(Arc::clone(&kept)),
         };
         // the start function is always polled, and its tokens are used at once
         let (mut store, made) = self.instantiate(&engine, &module, Tokens::Resume)?;
@@ -219,8 +260,12 @@ impl Way for Midair {
                             let result;
                             (store, result) = self.call(store, func, &args, &kept, &mut random)?;
                             match result {
-                                Ok(values) => Answer::Values(values.into_iter().map(from_midair).collect()),
-                                Err(error) => trap(&error).map_err(|e| format!("line {}: {e}", step.line))?,
+                                Ok(values) => {
+                                    Answer::Values(values.into_iter().map(from_midair).collect())
+                                }
+                                Err(error) => {
+                                    trap(&error).map_err(|e| format!("line {}: {e}", step.line))?
+                                }
                             }
                         }
                         look => take(&store, instance, program, look)?,
@@ -231,28 +276,46 @@ impl Way for Midair {
             }
         };
         let Host { log, awaits, .. } = store.into_data();
-        Ok(Outcome { instantiation, steps, log, awaits })
+        Ok(Outcome {
+            instantiation,
+            steps,
+            log,
+            awaits,
+        })
     }
 }
 
 type Called = Result<(Store<Host>, Result<Vec<Val>, Error>), String>;
 
 impl Midair {
-    fn call(&self, mut store: Store<Host>, func: Func, args: &[Val], kept: &Kept, random: &mut Random) -> Called {
+    fn call(
+        &self,
+        mut store: Store<Host>,
+        func: Func,
+        args: &[Val],
+        kept: &Kept,
+        random: &mut Random,
+    ) -> Called {
         let refused = |(_, error): (Store<Host>, Error)| error.to_string();
         match self.drive {
             Drive::Poll | Drive::DropAndPoll => {
-                let result = finish(func.call_async(&mut store, args).map_err(|e| e.to_string())?);
+                let result = finish(
+                    func.call_async(&mut store, args)
+                        .map_err(|e| e.to_string())?,
+                );
                 Ok((store, result))
             }
             Drive::PollThenResume | Drive::PollNormalized(_) => {
-                let mut call = func.call_async(&mut store, args).map_err(|e| e.to_string())?;
+                let mut call = func
+                    .call_async(&mut store, args)
+                    .map_err(|e| e.to_string())?;
                 let result = loop {
                     if let Poll::Ready(result) = Pin::new(&mut call).poll(&mut idle()) {
                         break result;
                     }
                     if let Drive::PollNormalized(n) = self.drive {
-                        call.normalize(|_| random.one_in(n)).map_err(|e| e.to_string())?;
+                        call.normalize(|_| random.one_in(n))
+                            .map_err(|e| e.to_string())?;
                     }
                     while let Some(token) = kept_one(kept) {
                         count(&self.seen.tokens);
@@ -263,7 +326,9 @@ impl Midair {
                 Ok((store, result))
             }
             Drive::PollOnThreads => {
-                let call = func.call_async(&mut store, args).map_err(|e| e.to_string())?;
+                let call = func
+                    .call_async(&mut store, args)
+                    .map_err(|e| e.to_string())?;
                 let result = poll_on_two_threads(call, &self.seen);
                 Ok((store, result))
             }
@@ -289,26 +354,50 @@ impl Midair {
                     }
                 }
             }
-            Drive::Scheduled => Ok(midair::executor::block_on(func.start(store, args).map_err(refused)?)),
+            Drive::Scheduled => Ok(midair::executor::block_on(
+                func.start(store, args).map_err(refused)?,
+            )),
         }
     }
 
     /// Drops calls while they wait; the instance must work afterwards, and nothing of the host may be left.
-    fn drop_calls(&self, engine: &Engine, module: &Module, program: &Program, export: &str, args: &[Val]) -> Result<(), String> {
-        let stateless = ["memory", "global", "log"].iter().all(|word| !program.text.contains(word));
+    fn drop_calls(
+        &self,
+        engine: &Engine,
+        module: &Module,
+        program: &Program,
+        export: &str,
+        args: &[Val],
+    ) -> Result<(), String> {
+        let stateless = ["memory", "global", "log"]
+            .iter()
+            .all(|word| !program.text.contains(word));
         for k in 1..=3 {
             let kept = Kept::default();
             let seen = Arc::new(Seen::default());
             let fresh = |tokens: Tokens| -> Result<(Store<Host>, Instance), String> {
-                let mut store = Store::new(engine, Host { log: Vec::new(), awaits: 0, tokens: Tokens::Resume });
-                let linker = linker(engine, &mut store, self.hosts, &seen).map_err(|e| e.to_string())?;
-                let instance = finish(linker.instantiate_async(&mut store, module)).map_err(|e| e.to_string())?;
+                let mut store = Store::new(
+                    engine,
+                    Host {
+                        log: Vec::new(),
+                        awaits: 0,
+                        tokens: Tokens::Resume,
+                    },
+                );
+                let linker =
+                    linker(engine, &mut store, self.hosts, &seen).map_err(|e| e.to_string())?;
+                let instance = finish(linker.instantiate_async(&mut store, module))
+                    .map_err(|e| e.to_string())?;
                 store.data_mut().tokens = tokens;
                 Ok((store, instance))
             };
             let balanced = || {
                 let (made, dropped) = (of(&seen.made), of(&seen.dropped));
-                if made == dropped { Ok(()) } else { Err(format!("await {k}: {made} made, {dropped} dropped")) }
+                if made == dropped {
+                    Ok(())
+                } else {
+                    Err(format!("await {k}: {made} made, {dropped} dropped"))
+                }
             };
             let (mut store, instance) = fresh(Tokens::Keep(Arc::clone(&kept)))?;
             let func = instance.get_func(&store, export).ok_or("it is exported")?;
@@ -349,7 +438,9 @@ impl Midair {
                 balanced()?;
                 continue;
             }
-            let mut call = func.call_async(&mut store, args).map_err(|e| e.to_string())?;
+            let mut call = func
+                .call_async(&mut store, args)
+                .map_err(|e| e.to_string())?;
             let mut ended = None;
             for _ in 0..k {
                 if let Poll::Ready(result) = Pin::new(&mut call).poll(&mut idle()) {
@@ -365,15 +456,23 @@ impl Midair {
             balanced()?;
             drop(kept_one(&kept));
             store.data_mut().tokens = Tokens::Resume;
-            let again = finish(func.call_async(&mut store, args).map_err(|e| e.to_string())?);
+            let again = finish(
+                func.call_async(&mut store, args)
+                    .map_err(|e| e.to_string())?,
+            );
             balanced()?;
             if stateless {
                 let (mut store, instance) = fresh(Tokens::Resume)?;
                 let func = instance.get_func(&store, export).ok_or("it is exported")?;
-                let expected = finish(func.call_async(&mut store, args).map_err(|e| e.to_string())?);
+                let expected = finish(
+                    func.call_async(&mut store, args)
+                        .map_err(|e| e.to_string())?,
+                );
                 let (again, expected) = (answer(again)?, answer(expected)?);
                 if !again.agrees_with(&expected) {
-                    return Err(format!("dropped at await {k}, then {again:?} against {expected:?}"));
+                    return Err(format!(
+                        "dropped at await {k}, then {again:?} against {expected:?}"
+                    ));
                 }
             } else {
                 answer(again)?;
@@ -385,7 +484,9 @@ impl Midair {
 
 fn answer(result: Result<Vec<Val>, Error>) -> Result<Answer, String> {
     match result {
-        Ok(values) => Ok(Answer::Values(values.into_iter().map(from_midair).collect())),
+        Ok(values) => Ok(Answer::Values(
+            values.into_iter().map(from_midair).collect(),
+        )),
         Err(error) => trap(&error),
     }
 }
@@ -434,7 +535,11 @@ where
     })
 }
 
-fn resume_on_two_threads(mut call: DynamicCall<Host>, kept: &Kept, seen: &Seen) -> (Store<Host>, Result<Vec<Val>, Error>) {
+fn resume_on_two_threads(
+    mut call: DynamicCall<Host>,
+    kept: &Kept,
+    seen: &Seen,
+) -> (Store<Host>, Result<Vec<Val>, Error>) {
     std::thread::scope(|scope| {
         let (there, from_here) = mpsc::channel::<Resumption>();
         let (back, from_there) = mpsc::channel();
@@ -464,8 +569,17 @@ fn resume_on_two_threads(mut call: DynamicCall<Host>, kept: &Kept, seen: &Seen) 
     })
 }
 
-fn take(store: &Store<Host>, instance: Instance, program: &Program, action: &Action) -> Result<Answer, String> {
-    let memory = || instance.get_memory(store, &program.memory_export).ok_or_else(|| "no memory is exported".to_owned());
+fn take(
+    store: &Store<Host>,
+    instance: Instance,
+    program: &Program,
+    action: &Action,
+) -> Result<Answer, String> {
+    let memory = || {
+        instance
+            .get_memory(store, &program.memory_export)
+            .ok_or_else(|| "no memory is exported".to_owned())
+    };
     match action {
         Action::Invoke { .. } => Err("not something to look at".to_owned()),
         Action::Memory { address, length } => {
@@ -478,8 +592,9 @@ fn take(store: &Store<Host>, instance: Instance, program: &Program, action: &Act
         }
         Action::Pages => Ok(Answer::Pages(u64::from(memory()?.size(store)))),
         Action::Global { export } => {
-            let global =
-                instance.get_global(store, export).ok_or_else(|| format!("no global {export:?} is exported"))?;
+            let global = instance
+                .get_global(store, export)
+                .ok_or_else(|| format!("no global {export:?} is exported"))?;
             Ok(Answer::Values(vec![from_midair(global.get(store))]))
         }
     }
@@ -579,7 +694,12 @@ struct Wait<R, O> {
 
 impl<R: Clone, O> Clone for Wait<R, O> {
     fn clone(&self) -> Self {
-        Self { result: self.result.clone(), finish: self.finish, tokens: self.tokens.clone(), _live: self._live.clone() }
+        Self {
+            result: self.result.clone(),
+            finish: self.finish,
+            tokens: self.tokens.clone(),
+            _live: self._live.clone(),
+        }
     }
 }
 
@@ -613,7 +733,12 @@ struct Definer<'l> {
 }
 
 impl Definer<'_> {
-    fn define<P, R, O>(&mut self, name: &str, work: fn(Caller<'_, Host>, P) -> R, finish: fn(R) -> O) -> Result<(), Error>
+    fn define<P, R, O>(
+        &mut self,
+        name: &str,
+        work: fn(Caller<'_, Host>, P) -> R,
+        finish: fn(R) -> O,
+    ) -> Result<(), Error>
     where
         P: midair::WasmParams,
         R: Clone + Send + 'static,
@@ -622,44 +747,75 @@ impl Definer<'_> {
         let seen = Arc::clone(&self.seen);
         match self.hosts {
             Hosts::Futures(pending) => {
-                self.linker.func_wrap_async("host", name, move |caller: AsyncCaller<Host>, params: P| {
-                    let live = Live::new(&seen);
-                    async move {
-                        caller.with(|mut caller| caller.data_mut().awaits += 1)?;
-                        let result = caller.with(|caller| work(caller, params))?;
-                        Pause(pending).await;
-                        drop(live);
-                        finish(result).into_result()
-                    }
-                })?;
+                self.linker.func_wrap_async(
+                    "host",
+                    name,
+                    move |caller: AsyncCaller<Host>, params: P| {
+                        let live = Live::new(&seen);
+                        async move {
+                            caller.with(|mut caller| caller.data_mut().awaits += 1)?;
+                            let result = caller.with(|caller| work(caller, params))?;
+                            Pause(pending).await;
+                            drop(live);
+                            finish(result).into_result()
+                        }
+                    },
+                )?;
             }
             Hosts::Awaiters => {
-                self.linker.func_awaiter("host", name, move |mut caller: Caller<'_, Host>, params: P| {
-                    caller.data_mut().awaits += 1;
-                    let tokens = caller.data().tokens.clone();
-                    Wait { result: work(caller, params), finish, tokens, _live: Live::new(&seen) }
-                })?;
+                self.linker.func_awaiter(
+                    "host",
+                    name,
+                    move |mut caller: Caller<'_, Host>, params: P| {
+                        caller.data_mut().awaits += 1;
+                        let tokens = caller.data().tokens.clone();
+                        Wait {
+                            result: work(caller, params),
+                            finish,
+                            tokens,
+                            _live: Live::new(&seen),
+                        }
+                    },
+                )?;
             }
         }
         Ok(())
     }
 }
 
-fn linker(engine: &Engine, store: &mut Store<Host>, hosts: Hosts, seen: &Arc<Seen>) -> Result<Linker<Host>, Error> {
+fn linker(
+    engine: &Engine,
+    store: &mut Store<Host>,
+    hosts: Hosts,
+    seen: &Arc<Seen>,
+) -> Result<Linker<Host>, Error> {
     let mut linker = Linker::new(engine);
     linker.func_wrap("host", "add1", |x: i32| x.wrapping_add(1))?;
-    linker.func_wrap("host", "log", |mut caller: Caller<'_, Host>, x: i32| caller.data_mut().log.push(x))?;
-    linker.func_wrap("host", "fail", |x: i32| -> Result<(), HostFailed> { Err(HostFailed(x)) })?;
+    linker.func_wrap("host", "log", |mut caller: Caller<'_, Host>, x: i32| {
+        caller.data_mut().log.push(x)
+    })?;
+    linker.func_wrap("host", "fail", |x: i32| -> Result<(), HostFailed> {
+        Err(HostFailed(x))
+    })?;
     linker.func_wrap_async("host", "ready", |_, x: i32| async move { x })?;
     linker.func_wrap_async("host", "reenter", reenter)?;
-    linker.func_wrap("host", "reenter_sync", |mut caller: Caller<'_, Host>, x: i32| -> Result<i32, Error> {
-        let callback = caller.get_export("callback").and_then(Extern::into_func);
-        let callback = callback.ok_or_else(|| Error::msg("the caller exports no `callback`"))?;
-        let callback = callback.typed::<i32, i32>(&caller)?;
-        Ok(callback.call(&mut caller, x)?.wrapping_add(1))
-    })?;
+    linker.func_wrap(
+        "host",
+        "reenter_sync",
+        |mut caller: Caller<'_, Host>, x: i32| -> Result<i32, Error> {
+            let callback = caller.get_export("callback").and_then(Extern::into_func);
+            let callback =
+                callback.ok_or_else(|| Error::msg("the caller exports no `callback`"))?;
+            let callback = callback.typed::<i32, i32>(&caller)?;
+            Ok(callback.call(&mut caller, x)?.wrapping_add(1))
+        },
+    )?;
 
-    let mut definer = Definer { linker: &mut linker, hosts, seen: Arc::clone(seen) };
+    let mut definer = Definer {
+        linker: &mut linker,
+        hosts,
+        seen: Arc::clone(seen),
+    };
     definer.define("await_i32", |_, x: i32| x, |x| x)?;
     definer.define("await_i64", |_, x: i64| x, |x| x)?;
     definer.define("await_f32", |_, x: f32| x, |x| x)?;
@@ -668,20 +824,43 @@ fn linker(engine: &Engine, store: &mut Store<Host>, hosts: Hosts, seen: &Arc<See
     definer.define("await_two", |_, (a, b): (i32, i64)| (b, a), |x| x)?;
     definer.define(
         "await_mix8",
-        |_, (a, b, c, d, e, f, g, h): (i32, i64, f32, f64, i32, i64, f32, f64)| -> Mix8 { (h, g, f, e, d, c, b, a) },
+        |_, (a, b, c, d, e, f, g, h): (i32, i64, f32, f64, i32, i64, f32, f64)| -> Mix8 {
+            (h, g, f, e, d, c, b, a)
+        },
         |x| x,
     )?;
-    definer.define("await_fail", |_, x: i32| x, |x| -> Result<(), Error> { Err(HostFailed(x).into()) })?;
-    definer.define("grow", |mut caller, pages: i32| -> Option<i32> {
-        let memory = caller.get_export("memory").and_then(Extern::into_memory)?;
-        let old = memory.grow(&mut caller, pages.cast_unsigned());
-        Some(old.ok().and_then(|old| i32::try_from(old).ok()).unwrap_or(-1))
-    }, |old| old.ok_or_else(|| Error::msg("the caller exports no `memory`")))?;
-    definer.define("poke", |mut caller, (address, value): (i32, i32)| -> Result<(), i32> {
-        let memory = caller.get_export("memory").and_then(Extern::into_memory).ok_or(address)?;
-        let at = usize::try_from(address.cast_unsigned()).map_err(|_| address)?;
-        memory.write(&mut caller, at, &value.to_le_bytes()).map_err(|_| address)
-    }, |done| done.map_err(|address| Error::new(HostFailed(address))))?;
+    definer.define(
+        "await_fail",
+        |_, x: i32| x,
+        |x| -> Result<(), Error> { Err(HostFailed(x).into()) },
+    )?;
+    definer.define(
+        "grow",
+        |mut caller, pages: i32| -> Option<i32> {
+            let memory = caller.get_export("memory").and_then(Extern::into_memory)?;
+            let old = memory.grow(&mut caller, pages.cast_unsigned());
+            Some(
+                old.ok()
+                    .and_then(|old| i32::try_from(old).ok())
+                    .unwrap_or(-1),
+            )
+        },
+        |old| old.ok_or_else(|| Error::msg("the caller exports no `memory`")),
+    )?;
+    definer.define(
+        "poke",
+        |mut caller, (address, value): (i32, i32)| -> Result<(), i32> {
+            let memory = caller
+                .get_export("memory")
+                .and_then(Extern::into_memory)
+                .ok_or(address)?;
+            let at = usize::try_from(address.cast_unsigned()).map_err(|_| address)?;
+            memory
+                .write(&mut caller, at, &value.to_le_bytes())
+                .map_err(|_| address)
+        },
+        |done| done.map_err(|address| Error::new(HostFailed(address))),
+    )?;
 
     let memory = Memory::new(&mut *store, 1, Some(4))?;
     memory.write(&mut *store, 0, &[1, 2, 3, 4])?;

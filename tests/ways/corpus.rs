@@ -31,11 +31,17 @@ fn every(n: u32) -> Option<NonZeroU32> {
 
 /// Replaced at the first pass of every loop header.
 fn osr_everywhere(config: &mut Config) {
-    config.osr_after(1, 1, 1).tier_up_on_calls(None).tier_up_on_resumption(None);
+    config
+        .osr_after(1, 1, 1)
+        .tier_up_on_calls(None)
+        .tier_up_on_resumption(None);
 }
 
 fn suspends(seen: &Seen) {
-    assert!(of(&seen.suspended_in_tier0) + of(&seen.suspended_in_osr) + of(&seen.suspended_in_tier1) > 1000);
+    assert!(
+        of(&seen.suspended_in_tier0) + of(&seen.suspended_in_osr) + of(&seen.suspended_in_tier1)
+            > 1000
+    );
 }
 
 #[test]
@@ -83,10 +89,16 @@ fn osr_at_every_patchpoint() {
 #[test]
 fn osr_at_random_patchpoints() {
     for seed in 0..3u64 {
-        let way = Midair::random(&format!("osr at random patchpoints, seed {seed}"), move |config, random| {
-            let mut small = |n| u32::try_from(1 + (random.next() ^ seed) % n).expect("small");
-            config.osr_after(small(9), small(5), small(3)).tier_up_on_calls(None).tier_up_on_resumption(None);
-        });
+        let way = Midair::random(
+            &format!("osr at random patchpoints, seed {seed}"),
+            move |config, random| {
+                let mut small = |n| u32::try_from(1 + (random.next() ^ seed) % n).expect("small");
+                config
+                    .osr_after(small(9), small(5), small(3))
+                    .tier_up_on_calls(None)
+                    .tier_up_on_resumption(None);
+            },
+        );
         let seen = run(&way);
         some(&seen.transitions);
         some(&seen.suspended_in_osr);
@@ -117,16 +129,21 @@ fn awaiters() {
 
 #[test]
 fn awaiters_whose_tokens_come_later() {
-    let way = Midair::new("tokens after the poll", osr_everywhere).hosts(Hosts::Awaiters).drive(Drive::PollThenResume);
+    let way = Midair::new("tokens after the poll", osr_everywhere)
+        .hosts(Hosts::Awaiters)
+        .drive(Drive::PollThenResume);
     some(&run(&way).tokens);
 }
 
 #[test]
 fn suspend_at_every_nth_checkpoint_in_tier0() {
     for n in [1, 2, 7] {
-        let way = Midair::new(&format!("tier-0, suspend at every {n}th checkpoint"), move |config| {
-            config.tiers(Tiers::Tier0).stress_suspend(every(n));
-        });
+        let way = Midair::new(
+            &format!("tier-0, suspend at every {n}th checkpoint"),
+            move |config| {
+                config.tiers(Tiers::Tier0).stress_suspend(every(n));
+            },
+        );
         suspends(run(&way));
     }
 }
@@ -134,9 +151,12 @@ fn suspend_at_every_nth_checkpoint_in_tier0() {
 #[test]
 fn suspend_at_every_nth_checkpoint_in_tier1() {
     for n in [1, 3] {
-        let way = Midair::new(&format!("tier-1, suspend at every {n}th checkpoint"), move |config| {
-            config.tiers(Tiers::Tier1).stress_suspend(every(n));
-        });
+        let way = Midair::new(
+            &format!("tier-1, suspend at every {n}th checkpoint"),
+            move |config| {
+                config.tiers(Tiers::Tier1).stress_suspend(every(n));
+            },
+        );
         let seen = run(&way);
         assert!(of(&seen.suspended_in_tier1) > 1000);
     }
@@ -145,10 +165,13 @@ fn suspend_at_every_nth_checkpoint_in_tier1() {
 #[test]
 fn osr_then_suspend() {
     for n in [1, 2, 5] {
-        let way = Midair::new(&format!("osr, then suspend at every {n}th checkpoint"), move |config| {
-            osr_everywhere(config);
-            config.stress_suspend(every(n));
-        });
+        let way = Midair::new(
+            &format!("osr, then suspend at every {n}th checkpoint"),
+            move |config| {
+                osr_everywhere(config);
+                config.stress_suspend(every(n));
+            },
+        );
         let seen = run(&way);
         assert!(of(&seen.suspended_in_osr) > 1000);
         some(&seen.transitions);
@@ -158,10 +181,13 @@ fn osr_then_suspend() {
 #[test]
 fn suspend_then_osr() {
     for n in [1, 3] {
-        let way = Midair::new(&format!("suspend at every {n}th checkpoint, then osr"), move |config| {
-            osr_everywhere(config);
-            config.osr_after(4, 2, 2).stress_suspend(every(n));
-        });
+        let way = Midair::new(
+            &format!("suspend at every {n}th checkpoint, then osr"),
+            move |config| {
+                osr_everywhere(config);
+                config.osr_after(4, 2, 2).stress_suspend(every(n));
+            },
+        );
         let seen = run(&way);
         some(&seen.suspended_in_tier0);
         some(&seen.transitions);
@@ -186,7 +212,11 @@ fn resume_in_tier0_then_osr() {
 fn normalize_at_random() {
     for n in [2, 3] {
         let way = Midair::new(&format!("normalize one in {n}, stress"), move |config| {
-            config.osr_after(2, 2, 1).tier_up_on_calls(Some(2)).stress_normalize(every(n)).stress_suspend(every(3));
+            config
+                .osr_after(2, 2, 1)
+                .tier_up_on_calls(Some(2))
+                .stress_normalize(every(n))
+                .stress_suspend(every(3));
         });
         let seen = run(&way);
         some(&seen.normalized);
@@ -241,9 +271,16 @@ fn every_path_of_resumption() {
 #[test]
 fn tier_up_on_resumption() {
     for resumptions in 1..=3 {
-        let way = Midair::new(&format!("tier-1 after {resumptions} resumptions, stress"), move |config| {
-            config.osr_after(1, 1, 1).tier_up_on_calls(None).tier_up_on_resumption(Some(resumptions)).stress_suspend(every(2));
-        });
+        let way = Midair::new(
+            &format!("tier-1 after {resumptions} resumptions, stress"),
+            move |config| {
+                config
+                    .osr_after(1, 1, 1)
+                    .tier_up_on_calls(None)
+                    .tier_up_on_resumption(Some(resumptions))
+                    .stress_suspend(every(2));
+            },
+        );
         let seen = run(&way);
         some(&seen.tier_ups);
         some(&seen.suspended_in_tier1);
@@ -253,7 +290,10 @@ fn tier_up_on_resumption() {
 #[test]
 fn tier_up_on_calls() {
     let way = Midair::new("tier-1 at the second call", |config| {
-        config.osr(false).tier_up_on_calls(Some(1)).tier_up_on_resumption(None);
+        config
+            .osr(false)
+            .tier_up_on_calls(Some(1))
+            .tier_up_on_resumption(None);
     });
     let seen = run(&way);
     some(&seen.tier1_published);
@@ -264,14 +304,18 @@ fn tier_up_on_calls() {
 #[test]
 fn polled_by_two_threads() {
     for hosts in [Hosts::Futures(1), Hosts::Futures(2)] {
-        let way = Midair::new(&format!("two threads poll, {hosts:?}"), osr_everywhere).hosts(hosts).drive(Drive::PollOnThreads);
+        let way = Midair::new(&format!("two threads poll, {hosts:?}"), osr_everywhere)
+            .hosts(hosts)
+            .drive(Drive::PollOnThreads);
         some(&run(&way).polls_elsewhere);
     }
 }
 
 #[test]
 fn resumed_on_another_thread() {
-    let way = Midair::new("tokens on two threads", osr_everywhere).hosts(Hosts::Awaiters).drive(Drive::OwnedOnThreads);
+    let way = Midair::new("tokens on two threads", osr_everywhere)
+        .hosts(Hosts::Awaiters)
+        .drive(Drive::OwnedOnThreads);
     let seen = run(&way);
     some(&seen.tokens);
     some(&seen.tokens_elsewhere);
@@ -285,7 +329,9 @@ fn dropped_while_suspended() {
         (Hosts::Futures(1), Drive::DropAndOwn),
         (Hosts::Awaiters, Drive::DropAndOwn),
     ] {
-        let way = Midair::new(&format!("{drive:?}, {hosts:?}"), osr_everywhere).hosts(hosts).drive(drive);
+        let way = Midair::new(&format!("{drive:?}, {hosts:?}"), osr_everywhere)
+            .hosts(hosts)
+            .drive(drive);
         let seen = run(&way);
         assert!(of(&seen.dropped_calls) > 50, "{drive:?}");
     }
@@ -294,13 +340,17 @@ fn dropped_while_suspended() {
 #[test]
 fn owned() {
     for hosts in [Hosts::Futures(1), Hosts::Awaiters] {
-        let way = Midair::new(&format!("owned, {hosts:?}"), osr_everywhere).hosts(hosts).drive(Drive::Owned);
+        let way = Midair::new(&format!("owned, {hosts:?}"), osr_everywhere)
+            .hosts(hosts)
+            .drive(Drive::Owned);
         suspends(run(&way));
     }
 }
 
 #[test]
 fn scheduled() {
-    let way = Midair::new("scheduled", osr_everywhere).hosts(Hosts::Awaiters).drive(Drive::Scheduled);
+    let way = Midair::new("scheduled", osr_everywhere)
+        .hosts(Hosts::Awaiters)
+        .drive(Drive::Scheduled);
     suspends(run(&way));
 }

@@ -1,7 +1,5 @@
 //! The corpus against the oracle: what each program states about itself is true on wasmi.
 
-
-
 use crate::harness::{
     Action, Answer, Expected, Outcome, Program, Value, Wasmi, Way, check, corpus, host_imports,
     random,

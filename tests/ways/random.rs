@@ -9,7 +9,10 @@ use midair::{ResumptionPath, Tiers};
 use std::{num::NonZeroU32, panic::catch_unwind};
 
 fn seeds(default: u64) -> u64 {
-    std::env::var("MIDAIR_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
+    std::env::var("MIDAIR_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(default)
 }
 
 /// A way chosen by `seed`.
@@ -28,24 +31,39 @@ fn random_way(seed: u64, suspends: bool) -> Midair {
         4 => Drive::Owned,
         _ => Drive::Poll,
     };
-    Midair::random(&format!("way {seed}, {drive:?}, {hosts:?}"), move |config, _| {
-        let mut random = Random::new(seed ^ 0xabcd);
-        let mut small = |n| u32::try_from(1 + random.below(n)).expect("small");
-        config.tiers([Tiers::Tier0, Tiers::Tier1, Tiers::Tiered, Tiers::Tiered, Tiers::Tiered][small(5) as usize - 1]);
-        config.osr_after(small(6), small(4), small(2));
-        config.tier_up_on_calls([None, Some(1), Some(3)][small(3) as usize - 1]);
-        config.tier_up_on_resumption([None, Some(1), Some(4)][small(3) as usize - 1]);
-        config.resumption(
-            [ResumptionPath::Direct, ResumptionPath::ViaTier0, ResumptionPath::Patchpoint, ResumptionPath::PatchpointFp]
-                [small(4) as usize - 1],
-        );
-        if suspends && small(2) == 1 {
-            config.stress_suspend(NonZeroU32::new(small(40)));
-        }
-        if small(3) == 1 {
-            config.stress_normalize(NonZeroU32::new(small(4)));
-        }
-    })
+    Midair::random(
+        &format!("way {seed}, {drive:?}, {hosts:?}"),
+        move |config, _| {
+            let mut random = Random::new(seed ^ 0xabcd);
+            let mut small = |n| u32::try_from(1 + random.below(n)).expect("small");
+            config.tiers(
+                [
+                    Tiers::Tier0,
+                    Tiers::Tier1,
+                    Tiers::Tiered,
+                    Tiers::Tiered,
+                    Tiers::Tiered,
+                ][small(5) as usize - 1],
+            );
+            config.osr_after(small(6), small(4), small(2));
+            config.tier_up_on_calls([None, Some(1), Some(3)][small(3) as usize - 1]);
+            config.tier_up_on_resumption([None, Some(1), Some(4)][small(3) as usize - 1]);
+            config.resumption(
+                [
+                    ResumptionPath::Direct,
+                    ResumptionPath::ViaTier0,
+                    ResumptionPath::Patchpoint,
+                    ResumptionPath::PatchpointFp,
+                ][small(4) as usize - 1],
+            );
+            if suspends && small(2) == 1 {
+                config.stress_suspend(NonZeroU32::new(small(40)));
+            }
+            if small(3) == 1 {
+                config.stress_normalize(NonZeroU32::new(small(4)));
+            }
+        },
+    )
     .hosts(hosts)
     .drive(drive)
 }
@@ -66,29 +84,54 @@ fn run(generate: fn(u64) -> Result<Program, String>, seeds: u64, suspends: bool)
     for seed in 0..seeds {
         let program = generate(seed).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let way = random_way(seed, suspends);
-        let given = way.run(&program).unwrap_or_else(|e| panic!("{}: {}: {e}", way.name(), program.name));
-        let oracle = catch_unwind(|| Wasmi.run(&program)).unwrap_or_else(|_| Err("the oracle panicked".to_owned()));
+        let given = way
+            .run(&program)
+            .unwrap_or_else(|e| panic!("{}: {}: {e}", way.name(), program.name));
+        let oracle = catch_unwind(|| Wasmi.run(&program))
+            .unwrap_or_else(|_| Err("the oracle panicked".to_owned()));
         let exhausted = |outcome: &Outcome| format!("{outcome:?}").contains("call stack exhausted");
-        match oracle.and_then(|oracle| if exhausted(&oracle) { Ok(()) } else { given.agrees_with(&oracle) }) {
+        match oracle.and_then(|oracle| {
+            if exhausted(&oracle) {
+                Ok(())
+            } else {
+                given.agrees_with(&oracle)
+            }
+        }) {
             Ok(()) => tally.agreed += 1,
             Err(difference) => {
                 let baseline = Midair::new("tier0", |config| {
                     config.tiers(Tiers::Tier0);
                 });
-                let second = baseline.run(&program).unwrap_or_else(|e| panic!("{}: {e}", program.name));
+                let second = baseline
+                    .run(&program)
+                    .unwrap_or_else(|e| panic!("{}: {e}", program.name));
                 if let Err(among_ours) = given.agrees_with(&second) {
-                    panic!("{}: {}: {difference}; against tier-0: {among_ours}\n{}", way.name(), program.name, program.text);
+                    panic!(
+                        "{}: {}: {difference}; against tier-0: {among_ours}\n{}",
+                        way.name(),
+                        program.name,
+                        program.text
+                    );
                 }
                 tally.known_gaps += 1;
             }
         }
-        for counter in [&way.seen.suspended_in_tier0, &way.seen.suspended_in_osr, &way.seen.suspended_in_tier1] {
+        for counter in [
+            &way.seen.suspended_in_tier0,
+            &way.seen.suspended_in_osr,
+            &way.seen.suspended_in_tier1,
+        ] {
             tally.suspended += of(counter);
         }
         tally.jumps += of(&way.seen.jumps);
         tally.transitions += of(&way.seen.transitions);
     }
-    assert!(tally.agreed > 7 * tally.known_gaps, "{} agreed, {} did not", tally.agreed, tally.known_gaps);
+    assert!(
+        tally.agreed > 7 * tally.known_gaps,
+        "{} agreed, {} did not",
+        tally.agreed,
+        tally.known_gaps
+    );
     assert!(tally.transitions > 0);
     tally
 }
