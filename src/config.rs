@@ -80,6 +80,7 @@ pub struct Config {
     pub(crate) stress_suspend: Option<NonZeroU32>,
     pub(crate) stress_normalize: Option<NonZeroU32>,
     pub(crate) max_wasm_stack: usize,
+    pub(crate) max_continuations: usize,
     pub(crate) events: Option<Arc<dyn Fn(Event) + Send + Sync>>,
     pub(crate) compile_with: Option<Arc<dyn Fn(Job) + Send + Sync>>,
 }
@@ -110,6 +111,7 @@ impl Config {
             stress_suspend: None,
             stress_normalize: None,
             max_wasm_stack: 512 << 10,
+            max_continuations: 64 << 20,
             events: None,
             compile_with: None,
         };
@@ -208,6 +210,13 @@ impl Config {
     /// as well.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Self {
         self.max_wasm_stack = bytes.min(1 << 40);
+        self
+    }
+
+    /// Most bytes that the suspended frames of one store may take, about; beyond, its guest traps as when the stack is
+    /// exhausted. (A recursion that awaits at every level leaves its frames on the heap.)
+    pub fn max_continuations(&mut self, bytes: usize) -> &mut Self {
+        self.max_continuations = bytes.min(1 << 40);
         self
     }
 

@@ -526,7 +526,7 @@ impl StoreCore {
         while let Some(link) = NonNull::new(unsafe { before.as_ref() }.next) {
             // SAFETY: the caller's.
             let flags = unsafe { link.as_ref() }.flags;
-            before = link;
+            let mut predecessor = std::mem::replace(&mut before, link);
             if flags & FLAG_SWITCH != 0 {
                 continue;
             }
@@ -546,32 +546,14 @@ impl StoreCore {
                         link,
                     )
                 }?;
-                // SAFETY: walk again to the predecessor, whose link is to be changed.
-                unsafe { relink(leaf, link, block) };
+                // SAFETY: the link before, live.
+                unsafe { predecessor.as_mut() }.next = block.as_ptr();
                 before = block;
                 normalized += 1;
             }
             position += 1;
         }
         Ok(normalized)
-    }
-}
-
-/// # Safety
-/// The caller owns the chain from `leaf` on, in which `old` is a link.
-unsafe fn relink(leaf: NonNull<Header>, old: NonNull<Header>, new: NonNull<Header>) {
-    let mut link = leaf;
-    loop {
-        // SAFETY: the caller's; links before `old` are live.
-        let header = unsafe { link.as_mut() };
-        if header.next == old.as_ptr() {
-            header.next = new.as_ptr();
-            return;
-        }
-        match NonNull::new(header.next) {
-            Some(next) => link = next,
-            None => unreachable!("`old` is a link of the chain"),
-        }
     }
 }
 

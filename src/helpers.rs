@@ -11,6 +11,7 @@ use crate::{
     instance::InstanceInner,
     store::StoreCore,
 };
+use midair_continuation::Header;
 use midair_jit::{
     arch::x86_64::non_local_jump,
     frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED, EXIT_TRAPPED},
@@ -32,7 +33,7 @@ pub(crate) static HELPERS: Helpers = Helpers {
     patchpoint_hit: jit::patchpoint_hit,
     checkpoint,
     memory_grow,
-    allocate: jit::allocate,
+    allocate,
     release: jit::release,
     call_count: jit::call_count,
     compile,
@@ -94,6 +95,11 @@ unsafe extern "C" fn checkpoint_at(context: *mut VmContext, frame: usize, pc: us
         core.set_pending(Pending::Error(Error::new(Trap::Interrupt)), backtrace);
         return EXIT_TRAPPED;
     }
+    if core.continuations_exhausted() {
+        let backtrace = core.trace(pc, frame, None);
+        core.set_pending(Pending::Error(Error::new(Trap::StackOverflow)), backtrace);
+        return EXIT_TRAPPED;
+    }
     match core.engine.inner.config.stress_suspend {
         Some(every) => {
             core.stress_countdown = core.stress_countdown.saturating_sub(1);
@@ -116,6 +122,21 @@ unsafe extern "C" fn checkpoint_at(context: *mut VmContext, frame: usize, pc: us
             EXIT_RETURNED
         }
     }
+}
+
+/// A store that has allocated many continuations counts them at its next checkpoint.
+unsafe extern "C" fn allocate(context: *mut VmContext, words: u32) -> *mut Header {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    let lists = &mut instance.context.free_lists;
+    let block = lists.take(8 * words as usize);
+    let allocated = lists.allocated.cast_signed();
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    if allocated > core.continuation_budget.cast_signed() {
+        instance.context.checkpoint.store(1, Ordering::Relaxed);
+    }
+    block.as_ptr()
 }
 
 unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {

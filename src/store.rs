@@ -58,6 +58,8 @@ pub(crate) struct StoreCore {
     /// The engine knows of a deadline of this store; without one, stores share no lock.
     pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
+    /// Bytes of continuations that may be allocated before they are counted.
+    pub(crate) continuation_budget: usize,
     pub(crate) random: u64,
     pub(crate) drop_store: unsafe fn(NonNull<Self>),
 }
@@ -90,6 +92,7 @@ impl<T> Store<T> {
                 || config.stress_normalize.is_some(),
             has_deadline: false,
             max_wasm_stack: config.max_wasm_stack,
+            continuation_budget: config.max_continuations,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
                 // SAFETY: `core` is the front of this store, which nobody uses any more.
@@ -217,6 +220,27 @@ impl StoreCore {
             // SAFETY: owned by this store.
             unsafe { (*instance.as_ptr()).context.stack_limit = usize::MAX };
         }
+    }
+
+    /// Whether suspended frames take more than they may.
+    pub(crate) fn continuations_exhausted(&mut self) -> bool {
+        let lists = |count: fn(&midair_continuation::recycle::FreeLists) -> usize| {
+            self.instances.iter().fold(0, |sum: usize, instance| {
+                // SAFETY: owned by this store.
+                sum.wrapping_add(count(unsafe { &(*instance.as_ptr()).context.free_lists }))
+            })
+        };
+        let allocated = lists(|lists| lists.allocated);
+        if allocated <= self.continuation_budget {
+            return false;
+        }
+        let most = self.engine.inner.config.max_continuations;
+        if allocated.saturating_sub(lists(|lists| lists.recycled_bytes())) > most {
+            return true;
+        }
+        // the rest was in use before: not counted again before there are noticeably more
+        self.continuation_budget = allocated + most / 4;
+        false
     }
 
     /// Makes the transfer area at least that large.

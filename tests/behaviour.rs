@@ -431,6 +431,37 @@ fn recursion_without_end_traps_and_the_instance_still_works() {
 }
 
 #[test]
+fn a_recursion_that_awaits_at_every_level_traps_when_its_frames_fill_the_heap() {
+    for tiers in [Tiers::Tier0, Tiers::Tier1] {
+        let engine = engine(|config| {
+            config.tiers(tiers).max_continuations(1 << 20);
+        });
+        let module = Module::new(
+            &engine,
+            r#"(module
+            (import "host" "next" (func $next (result i32)))
+            (func $down (export "down") (param i32) (result i32)
+                (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+                (i32.add (call $next) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+            (func (export "seven") (result i32) (i32.const 7)))"#,
+        )
+        .unwrap();
+        let mut linker = Linker::new(&engine);
+        linker.func_awaiter("host", "next", |_, ()| Inline).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let down = instance.get_typed_func::<i32, i32>(&store, "down").unwrap();
+        for _ in 0..3 {
+            let error = block_on(down.call_async(&mut store, -1)).unwrap_err();
+            assert_eq!(error.downcast_ref(), Some(&Trap::StackOverflow));
+            // what was taken is free again
+            assert_eq!(block_on(down.call_async(&mut store, 5000)).unwrap(), 5000);
+            still_works(&mut store, instance);
+        }
+    }
+}
+
+#[test]
 fn resumed_on_a_small_stack_recursion_traps_there() {
     for tiers in [Tiers::Tier0, Tiers::Tier1] {
         let engine = engine(|config| {
@@ -475,17 +506,18 @@ fn an_endless_loop_is_interrupted_from_another_thread() {
     for (name, configure) in [
         (
             "tier-0",
-            (|c: &mut Config| {
-                c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19);
-            }) as fn(&mut Config),
+            (|c: &mut Config| drop(c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19)))
+                as fn(&mut Config),
         ),
         ("tier-1", |c| {
-            c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19);
+            drop(c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19))
         }),
         ("osr", |c| {
-            c.osr_after(1, 1, 1)
-                .tier_up_on_calls(None)
-                .max_wasm_stack(1 << 19);
+            drop(
+                c.osr_after(1, 1, 1)
+                    .tier_up_on_calls(None)
+                    .max_wasm_stack(1 << 19),
+            )
         }),
     ] {
         let engine = engine(configure);
@@ -977,16 +1009,14 @@ fn no_mapping_is_writable_and_executable() {
 #[test]
 fn instances_share_functions_globals_and_memories_and_suspend_across() {
     for configure in [
-        (|c| {
-            c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19);
-        }) as fn(&mut Config),
+        (|c| drop(c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19))) as fn(&mut Config),
+        |c| drop(c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19)),
         |c| {
-            c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19);
-        },
-        |c| {
-            c.osr_after(1, 1, 1)
-                .stress_normalize(std::num::NonZeroU32::new(2))
-                .max_wasm_stack(1 << 19);
+            drop(
+                c.osr_after(1, 1, 1)
+                    .stress_normalize(std::num::NonZeroU32::new(2))
+                    .max_wasm_stack(1 << 19),
+            );
         },
     ] {
         let engine = engine(configure);

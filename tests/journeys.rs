@@ -158,7 +158,7 @@ fn a_resumption_moves_it_to_tier1() {
         &[
             "transition",
             "suspend",
-            "publish #1 tier1",
+            "publish func1 tier1",
             "tier-up",
             "jump",
             "suspend",

@@ -1,10 +1,5 @@
 //! Parked frames rewritten into their canonical layout: results never change, and counters survive.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "the expected values are cut as the guest cuts them"
-)]
-
 use midair::{
     Awaiter, CodeKind, Config, Engine, Event, Linker, Module, Resumption, Store, Tiers, TypedFunc,
 };
@@ -54,7 +49,8 @@ const CHAIN: &str = r#"(module
             (local.set $f (f32.mul (local.get $f) (f32.const 1.25)))
             (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
         (i64.add (i64.trunc_f32_s (local.get $f))) (i64.add (local.get $x)))
-    (func $b (param $x i64) (result i64) (local $d f64)
+    (func $b (export "b") (param $x i64) (result i64) (local $d f64)
+        (if (i64.lt_s (local.get $x) (i64.const 0)) (then (return (local.get $x))))
         (local.set $d (f64.convert_i64_s (local.get $x)))
         (i64.sub (i64.add (call $a (i64.add (local.get $x) (i64.const 1))) (local.get $x)) (i64.trunc_f64_s (f64.mul (local.get $d) (f64.const 0.5)))))
     (func $c (param $x i64) (result i64) (local $n i32) (local $sum i64)
@@ -104,11 +100,12 @@ fn setup(configure: impl FnOnce(&mut Config)) -> (Store<()>, TypedFunc<i64, i64>
         .func_awaiter("host", "next", move |_, ()| awaiter.clone())
         .unwrap();
     let mut store = Store::new(&engine, ());
-    let run = linker
-        .instantiate(&mut store, &module)
-        .unwrap()
-        .get_typed_func(&store, "run")
-        .unwrap();
+    let instance = linker.instantiate(&mut store, &module).unwrap();
+    let run = instance.get_typed_func(&store, "run").unwrap();
+    let b = instance.get_typed_func::<i64, i64>(&store, "b").unwrap();
+    for _ in 0..10 {
+        assert_eq!(b.call(&mut store, -3).unwrap(), -3);
+    }
     (store, run, parking)
 }
 
@@ -128,11 +125,11 @@ const MIXES: [(&str, Configure); 4] = [
     ("1111", |config| {
         config.tiers(Tiers::Tier1);
     }),
-    // `run` is called for the third time: its third call is made in tier-1, the loops are left to OSR until then
-    ("o1o1", |config| {
+    // `b` is called before, until it is hot
+    ("o1o0", |config| {
         config
             .osr_after(1, 1, 1)
-            .tier_up_on_calls(Some(2))
+            .tier_up_on_calls(Some(8))
             .tier_up_on_resumption(None);
     }),
 ];
@@ -185,19 +182,12 @@ fn every_subset_of_a_chain_is_normalized() {
             }
         }
     }
-    for mix in ["0000", "o0o0", "1111"] {
+    for (mix, _) in MIXES {
         assert!(
             seen.iter().any(|kinds| kinds == mix),
             "no chain was {mix}: {seen:?}"
         );
     }
-    let all_three = |kinds: &String| ['0', 'o', '1'].iter().all(|&kind| kinds.contains(kind));
-    assert!(
-        seen.iter()
-            .any(|kinds| kinds.contains('o') && kinds.contains('1'))
-            || seen.iter().any(all_three),
-        "{seen:?}"
-    );
 }
 
 #[test]
@@ -275,7 +265,8 @@ fn counters_survive_suspension_and_normalization() {
         let mut awaits = 0;
         while !call.is_finished() {
             let kind = call.code_kinds().unwrap()[0];
-            let hot = awaits >= 20;
+            // the twentieth pass of the header comes before the twentieth await
+            let hot = awaits >= 19;
             if normalize.is_some() || !hot {
                 assert_eq!(kind, CodeKind::Tier0, "await {awaits}");
             } else {

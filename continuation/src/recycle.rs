@@ -56,6 +56,9 @@ pub struct FreeLists {
     pub heads: [*mut Header; SIZE_CLASSES.len()],
     /// The host leaf that was given back last, its header as it was: the next leaf of that type needs no filling in.
     pub spare_leaf: *mut Header,
+    /// Bytes of the blocks allocated for these lists: those with a class for ever, those without until they are given back.
+    /// A block may be given to other lists than it came from, so only the sum of a store's is meaningful; it wraps.
+    pub allocated: usize,
 }
 
 impl Default for FreeLists {
@@ -63,6 +66,7 @@ impl Default for FreeLists {
         Self {
             heads: [ptr::null_mut(); SIZE_CLASSES.len()],
             spare_leaf: ptr::null_mut(),
+            allocated: 0,
         }
     }
 }
@@ -82,10 +86,17 @@ impl FreeLists {
                         unsafe { write_header(block, class) };
                         block
                     }
-                    None => allocate(class, bytes),
+                    None => {
+                        let size = SIZE_CLASSES[usize::from(class)];
+                        self.allocated = self.allocated.wrapping_add(size);
+                        allocate(class, bytes)
+                    }
                 }
             }
-            None => allocate(NO_CLASS, bytes),
+            None => {
+                self.allocated = self.allocated.wrapping_add(PREFIX + HEADER_SIZE + bytes);
+                allocate(NO_CLASS, bytes)
+            }
         }
     }
 
@@ -102,7 +113,8 @@ impl FreeLists {
         let class = header.flags.to_le_bytes()[0];
         if class == NO_CLASS {
             // SAFETY: (1), (2).
-            unsafe { free(block, NO_CLASS) };
+            let size = unsafe { free(block, NO_CLASS) };
+            self.allocated = self.allocated.wrapping_sub(size);
         } else {
             let head = &mut self.heads[usize::from(class)];
             header.next = *head;
@@ -138,16 +150,32 @@ impl FreeLists {
 
     /// Blocks that wait for reuse.
     pub fn recycled(&self) -> usize {
-        let mut count = usize::from(!self.spare_leaf.is_null());
-        for &head in &self.heads {
+        self.free_blocks().0
+    }
+
+    /// Bytes of the blocks that wait for reuse.
+    pub fn recycled_bytes(&self) -> usize {
+        self.free_blocks().1
+    }
+
+    fn free_blocks(&self) -> (usize, usize) {
+        let (mut count, mut bytes) = (0, 0);
+        if let Some(leaf) = NonNull::new(self.spare_leaf) {
+            // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
+            let class = unsafe { leaf.as_ref() }.flags.to_le_bytes()[0];
+            count += 1;
+            bytes += SIZE_CLASSES.get(usize::from(class)).copied().unwrap_or(0);
+        }
+        for (&head, size) in self.heads.iter().zip(SIZE_CLASSES) {
             let mut block = head;
             while let Some(free) = NonNull::new(block) {
                 count += 1;
+                bytes += size;
                 // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
                 block = unsafe { free.as_ref() }.next;
             }
         }
-        count
+        (count, bytes)
     }
 }
 
@@ -162,7 +190,7 @@ impl Drop for FreeLists {
                 // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
                 *head = unsafe { block.as_ref() }.next;
                 // SAFETY: it is off the list now.
-                unsafe { free(block, class) };
+                let _size = unsafe { free(block, class) };
             }
         }
     }
@@ -216,9 +244,11 @@ unsafe fn write_header(block: NonNull<Header>, class: u8) {
     }
 }
 
+/// Gives a block back to the system; its size.
+///
 /// # Safety
 /// `block` is unused, of that class, and on no list.
-unsafe fn free(block: NonNull<Header>, class: u8) {
+unsafe fn free(block: NonNull<Header>, class: u8) -> usize {
     if class == NO_CLASS {
         // SAFETY: such a block has a prefix.
         let memory = unsafe { block.cast::<u8>().sub(PREFIX) };
@@ -226,6 +256,7 @@ unsafe fn free(block: NonNull<Header>, class: u8) {
         let size = unsafe { memory.cast::<usize>().read() };
         // SAFETY: allocated with this layout.
         unsafe { dealloc(memory.as_ptr(), layout(size)) };
+        size
     } else {
         // SAFETY: allocated with this layout.
         unsafe {
@@ -234,6 +265,7 @@ unsafe fn free(block: NonNull<Header>, class: u8) {
                 layout(SIZE_CLASSES[usize::from(class)]),
             );
         };
+        SIZE_CLASSES[usize::from(class)]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Outcome, Program, Wasmi, Way,
-    midair::{Drive, Hosts, Midair, ends_when_suspended, of},
+    midair::{Drive, Hosts, Midair, of},
     random::{self, Random},
 };
 use midair::{ResumptionPath, Tiers};
@@ -146,15 +146,4 @@ fn programs_of_our_own_agree_in_random_ways() {
 #[test]
 fn smith_modules_agree_in_random_ways() {
     run(random::smith, seeds(150), true);
-}
-
-#[test]
-fn the_program_that_never_ends_when_suspended_is_known() {
-    let programs = crate::harness::corpus().unwrap_or_else(|e| panic!("{e}"));
-    let left_out: Vec<&str> = programs
-        .iter()
-        .filter(|p| !ends_when_suspended(p))
-        .map(|p| p.name.as_str())
-        .collect();
-    assert_eq!(left_out, ["traps/stack_exhausted"]);
 }
