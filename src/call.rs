@@ -12,7 +12,7 @@ use crate::{
     host::{LeafKind, vtable_of},
     instance::Func,
     resumption::Call,
-    store::{AsContext, AsContextMut, Store, StoreCore, StoreInner},
+    store::{AsContextMut, Store, StoreCore, StoreInner},
     values::{Val, WasmParams, WasmResults, read_result},
 };
 use midair_jit::{
