@@ -506,18 +506,17 @@ fn an_endless_loop_is_interrupted_from_another_thread() {
     for (name, configure) in [
         (
             "tier-0",
-            (|c: &mut Config| drop(c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19)))
-                as fn(&mut Config),
+            (|c: &mut Config| {
+                c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19);
+            }) as fn(&mut Config),
         ),
         ("tier-1", |c| {
-            drop(c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19))
+            c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19);
         }),
         ("osr", |c| {
-            drop(
-                c.osr_after(1, 1, 1)
-                    .tier_up_on_calls(None)
-                    .max_wasm_stack(1 << 19),
-            )
+            c.osr_after(1, 1, 1)
+                .tier_up_on_calls(None)
+                .max_wasm_stack(1 << 19);
         }),
     ] {
         let engine = engine(configure);
@@ -1009,14 +1008,18 @@ fn no_mapping_is_writable_and_executable() {
 #[test]
 fn instances_share_functions_globals_and_memories_and_suspend_across() {
     for configure in [
-        (|c| drop(c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19))) as fn(&mut Config),
-        |c| drop(c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19)),
+        (|c| {
+            c.tiers(Tiers::Tier0).max_wasm_stack(1 << 19);
+        }) as fn(&mut Config),
         |c| {
-            drop(
+            c.tiers(Tiers::Tier1).max_wasm_stack(1 << 19);
+        },
+        |c| {
+            {
                 c.osr_after(1, 1, 1)
                     .stress_normalize(std::num::NonZeroU32::new(2))
-                    .max_wasm_stack(1 << 19),
-            );
+                    .max_wasm_stack(1 << 19);
+            };
         },
     ] {
         let engine = engine(configure);
