@@ -121,10 +121,13 @@ impl Seen {
     }
 }
 
+/// Makes the configuration of a run.
+type Configure = Box<dyn Fn(&mut Config, &mut Random) + Send + Sync>;
+
 /// A way to run programs on Midair.
 pub(crate) struct Midair {
     name: String,
-    configure: Box<dyn Fn(&mut Config, &mut Random) + Send + Sync>,
+    configure: Configure,
     hosts: Hosts,
     drive: Drive,
     pub(crate) seen: Arc<Seen>,
@@ -792,7 +795,7 @@ fn linker(
     let mut linker = Linker::new(engine);
     linker.func_wrap("host", "add1", |x: i32| x.wrapping_add(1))?;
     linker.func_wrap("host", "log", |mut caller: Caller<'_, Host>, x: i32| {
-        caller.data_mut().log.push(x)
+        caller.data_mut().log.push(x);
     })?;
     linker.func_wrap("host", "fail", |x: i32| -> Result<(), HostFailed> {
         Err(HostFailed(x))
