@@ -37,6 +37,8 @@ trait Exec: 'static {
 }
 
 struct MidairLocal;
+/// With everything on that needs a clock or a callback per poll.
+struct MidairFull;
 struct MidairPool;
 struct TokioCurrent;
 struct TokioMulti;
@@ -46,6 +48,10 @@ struct SmolMulti;
 
 thread_local! {
     static MIDAIR_LOCAL: midair_executor::LocalExecutor = midair_executor::LocalExecutor::new();
+    static MIDAIR_FULL: midair_executor::LocalExecutor = midair_executor::Builder::new()
+        .time_polls(true)
+        .hooks(CountPolls::default())
+        .build_local();
     static TOKIO_CURRENT: tokio::runtime::Runtime =
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     static SMOL_LOCAL: &'static async_executor::LocalExecutor<'static> =
@@ -53,6 +59,26 @@ thread_local! {
     static SMOL_STATIC: &'static async_executor::StaticLocalExecutor =
         async_executor::LocalExecutor::new().leak();
 }
+
+/// Hooks that do the least that a hook can do.
+#[derive(Default)]
+struct CountPolls {
+    before: AtomicU64,
+    longest: AtomicU64,
+}
+
+impl midair_executor::Hooks for CountPolls {
+    fn before_poll(&self, _task: &midair_executor::TaskInfo<'_>) {
+        let before = self.before.load(Ordering::Relaxed);
+        self.before.store(before + 1, Ordering::Relaxed);
+    }
+
+    fn after_poll(&self, task: midair_executor::TaskId, took: midair_executor::Took) {
+        black_box((task, took));
+        self.longest.store(1, Ordering::Relaxed);
+    }
+}
+
 static MIDAIR_POOL: OnceLock<midair_executor::Executor> = OnceLock::new();
 static TOKIO_MULTI: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
 static SMOL_MULTI: OnceLock<&'static async_executor::Executor<'static>> = OnceLock::new();
@@ -132,6 +158,21 @@ impl Exec for MidairLocal {
     const NAME: &'static str = "midair-local";
     fn block_on<F: Future>(future: F) -> F::Output {
         MIDAIR_LOCAL.with(|executor| executor.block_on(future))
+    }
+    fn spawn<F>(future: F) -> Self::Join<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        midair_executor::spawn_local(future)
+    }
+    midair_tasks!();
+}
+
+impl Exec for MidairFull {
+    const NAME: &'static str = "midair+all";
+    fn block_on<F: Future>(future: F) -> F::Output {
+        MIDAIR_FULL.with(|executor| executor.block_on(future))
     }
     fn spawn<F>(future: F) -> Self::Join<F::Output>
     where
@@ -693,6 +734,7 @@ fn peer<X: Exec>() -> Peer {
 fn peers() -> Vec<Peer> {
     vec![
         peer::<MidairLocal>(),
+        peer::<MidairFull>(),
         peer::<MidairPool>(),
         peer::<TokioCurrent>(),
         peer::<TokioMulti>(),
@@ -808,7 +850,7 @@ fn main() {
         for peer in &peers {
             let _ = write!(head, "{:>13}", peer.name);
         }
-        println!("{head}   local/tokio-ct (gate)  local/best  mt2/best-mt2  mt2/local");
+        println!("{head}   local/tokio-ct (gate)  local/best  mt2/best-mt2  mt2/local  all/local");
     }
     for &(row, gate) in ROWS {
         if only
@@ -870,6 +912,7 @@ fn print_row(
     let to_best = of("midair-local") / best(&["tokio-ct", "smol-local", "smol-static"]);
     let multi_to_best = of("midair-mt2") / best(&["tokio-mt2", "smol-mt2"]);
     let multi_to_local = of("midair-mt2") / of("midair-local");
+    let all_to_local = of("midair+all") / of("midair-local");
     if json {
         for (peer, median) in peers.iter().zip(medians) {
             println!(
@@ -878,7 +921,7 @@ fn print_row(
             );
         }
         println!(
-            "{{\"row\":\"{row}\",\"ratios\":{{\"local_to_tokio_ct\":{to_tokio:.3},\"gate\":{},\"local_to_best\":{to_best:.3},\"mt2_to_best_mt2\":{multi_to_best:.3},\"mt2_to_local\":{multi_to_local:.3}}}}}",
+            "{{\"row\":\"{row}\",\"ratios\":{{\"local_to_tokio_ct\":{to_tokio:.3},\"gate\":{},\"local_to_best\":{to_best:.3},\"mt2_to_best_mt2\":{multi_to_best:.3},\"mt2_to_local\":{multi_to_local:.3},\"all_to_local\":{all_to_local:.3}}}}}",
             gate.map_or("null".to_owned(), |gate| gate.to_string())
         );
         return;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
 use crate::executor::Executor;
 use crate::local::LocalExecutor;
+use crate::ticks::Took;
 
 /// What a panic in a task does, besides being handed to the task's joiner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +30,7 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// It has run, for so long; it may have finished.
-    fn after_poll(&self, task: TaskId, took: Duration) {
+    fn after_poll(&self, task: TaskId, took: Took) {
         let _ = (task, took);
     }
 }

@@ -16,8 +16,13 @@ const NO_WORKER: usize = usize::MAX;
 pub(crate) struct Current {
     scheduler: Cell<*const Shared>,
     worker: Cell<usize>,
+    /// The executor whose `block_on` waits here, or null.
+    ambient: Cell<*const Shared>,
+    number: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
+    /// Wakes go to the back of the queue, not into the slot of the newest.
+    wakes_to_back: Cell<bool>,
     /// Units left, see `coop.rs`; `UNLIMITED` outside of tasks.
     budget: Cell<u8>,
     /// Task-locals. Not dropped with the thread, so that the thread-local needs no registration.
@@ -34,8 +39,11 @@ impl Current {
         Self {
             scheduler: Cell::new(ptr::null()),
             worker: Cell::new(NO_WORKER),
+            ambient: Cell::new(ptr::null()),
+            number: Cell::new(0),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
+            wakes_to_back: Cell::new(false),
             budget: Cell::new(UNLIMITED),
             context: Cell::new(ManuallyDrop::new(Context::empty())),
         }
@@ -58,18 +66,61 @@ pub(crate) fn scheduler() -> *const Shared {
     CURRENT.with(|current| current.scheduler.get())
 }
 
+/// The executor that new tasks and timers of this thread belong to: the one it works for, or waits for; or null.
+#[inline]
+pub(crate) fn home() -> *const Shared {
+    CURRENT.with(|current| {
+        let scheduler = current.scheduler.get();
+        if scheduler.is_null() {
+            current.ambient.get()
+        } else {
+            scheduler
+        }
+    })
+}
+
+/// The executor whose `block_on` waits on this thread, or null.
+pub(crate) fn ambient() -> *const Shared {
+    CURRENT.with(|current| current.ambient.get())
+}
+
+/// While it lives, this thread waits for an executor that is not its own.
+#[derive(Debug)]
+pub(crate) struct Ambient(*const Shared);
+
+/// Begins to wait for an executor, which outlives the answer.
+pub(crate) fn wait_for(scheduler: *const Shared) -> Ambient {
+    CURRENT.with(|current| Ambient(current.ambient.replace(scheduler)))
+}
+
+impl Drop for Ambient {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.ambient.set(self.0));
+    }
+}
+
 /// The index of this worker in its executor. Meaningful if the current executor is a pool.
 #[inline]
 pub(crate) fn worker() -> usize {
     CURRENT.with(|current| current.worker.get())
 }
 
-/// A number that differs between most threads; none of them does in a model, which must repeat itself.
-pub(crate) fn thread_number() -> usize {
+/// A number that differs from the last one, and most often from those of other threads.
+///
+/// So that tasks that are spawned in a row do not become neighbours in the registry, where the end of one would touch
+/// the memory of the next. In a model, which must repeat itself, it is always the same.
+pub(crate) fn next_number() -> usize {
     if cfg!(loom) {
         return 0;
     }
-    CURRENT.with(|current| ptr::from_ref(current).addr() / align_of::<Current>() / 8)
+    CURRENT.with(|current| {
+        let number = match current.number.get() {
+            0 => ptr::from_ref(current).addr() / align_of::<Current>(),
+            number => number,
+        };
+        current.number.set(number.wrapping_add(1));
+        number
+    })
 }
 
 /// While it lives, this thread works for an executor. What it did before comes back at its end.
@@ -134,6 +185,21 @@ pub(crate) fn end_poll(outer: Context) -> (bool, Context) {
         let context = current.context.replace(ManuallyDrop::new(outer));
         (current.self_woken.get(), ManuallyDrop::into_inner(context))
     })
+}
+
+/// Calls `wake`; what it wakes goes to the back of the queue.
+#[inline]
+pub(crate) fn wake_to_back(wake: impl FnOnce()) {
+    CURRENT.with(|current| {
+        current.wakes_to_back.set(true);
+        wake();
+        current.wakes_to_back.set(false);
+    });
+}
+
+#[inline]
+pub(crate) fn wakes_to_back() -> bool {
+    CURRENT.with(|current| current.wakes_to_back.get())
 }
 
 /// Makes other task-locals current.

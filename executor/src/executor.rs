@@ -64,7 +64,7 @@ pub fn global() -> &'static Handle {
         .handle
 }
 
-/// Starts a task on the executor of the current thread if that has workers, on the [global](global) one otherwise.
+/// Starts a task on the [current](Handle::try_current) executor with workers, on the [global](global) one otherwise.
 ///
 /// ```
 /// let task = midair_executor::spawn(async { "done" });
@@ -130,11 +130,13 @@ impl Executor {
         self.handle.spawn(future)
     }
 
-    /// Runs `future` on this thread until it is ready, while the workers run the tasks.
+    /// Runs `future` on this thread until it is ready, while the workers run the tasks. What it [spawns](spawn) and its
+    /// timers belong to this executor.
     ///
     /// On one of its own workers it runs tasks meanwhile, so that it may be nested.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         if !ptr::eq(current::scheduler(), Arc::as_ptr(&self.handle.shared)) {
+            let _ambient = current::wait_for(Arc::as_ptr(&self.handle.shared));
             return crate::block_on(future);
         }
         help_until(&self.handle.shared, future)
@@ -248,15 +250,15 @@ impl Handle {
         &self.shared
     }
 
-    /// The executor whose worker this thread is.
+    /// The executor whose worker this thread is, or whose [`block_on`](Executor::block_on) waits here.
     pub fn try_current() -> Option<Self> {
-        let raw = current::scheduler();
-        if raw.is_null() {
-            return None;
-        }
-        // SAFETY: the current one is alive, and all of them are made in an `Arc`.
-        let shared = unsafe { scheduler::retain(raw) };
-        matches!(shared.kind, Kind::Pool(_)).then_some(Self { shared })
+        [current::scheduler(), current::ambient()]
+            .into_iter()
+            .filter(|raw| !raw.is_null())
+            // SAFETY: the current one and the ambient one are alive, and all of them are made in an `Arc`.
+            .map(|raw| unsafe { scheduler::retain(raw) })
+            .find(|shared| matches!(shared.kind, Kind::Pool(_)))
+            .map(|shared| Self { shared })
     }
 
     /// Starts a task.

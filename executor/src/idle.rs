@@ -16,8 +16,8 @@
 //! which then does not park, or by another, which then unparks it and has counted it as searching.
 //!
 //! Waking a thread costs more than running a hundred short tasks. So a worker whose polls are short (*brisk*) keeps
-//! its surplus, as long as a sleeper is on *watch*: it looks every millisecond whether work has waited that long, or
-//! whether the worker is stuck in a long poll, and steals then.
+//! its surplus, as long as a sleeper is on *watch*: it looks every few milliseconds whether work has waited all the
+//! time, or whether the worker is stuck in a long poll, and steals then.
 
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 

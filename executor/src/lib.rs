@@ -35,6 +35,8 @@ mod park;
 
 mod idle;
 
+mod ticks;
+
 pub mod metrics;
 
 mod task;
@@ -77,3 +79,53 @@ pub use local::{LocalExecutor, spawn_local};
 pub use scope::Scope;
 pub use shutdown::ShutdownReport;
 pub use task::handle::{AbortHandle, AbortOnDrop, JoinError, JoinHandle};
+pub use ticks::Took;
+
+/// The pages of `docs/executor`, whose examples are run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/executor/spawn.md")]
+    mod spawn {}
+
+    #[doc = include_str!("../../docs/executor/block-on.md")]
+    mod block_on {}
+
+    #[doc = include_str!("../../docs/executor/cancel.md")]
+    mod cancel {}
+
+    #[doc = include_str!("../../docs/executor/not-send.md")]
+    mod not_send {}
+
+    #[doc = include_str!("../../docs/executor/borrow.md")]
+    mod borrow {}
+
+    #[doc = include_str!("../../docs/executor/timers.md")]
+    mod timers {}
+
+    #[doc = include_str!("../../docs/executor/fairness.md")]
+    mod fairness {}
+
+    #[doc = include_str!("../../docs/executor/task-locals.md")]
+    mod task_locals {}
+
+    #[doc = include_str!("../../docs/executor/panics.md")]
+    mod panics {}
+
+    #[doc = include_str!("../../docs/executor/shutdown.md")]
+    mod shutdown {}
+
+    #[doc = include_str!("../../docs/executor/io.md")]
+    mod io {}
+
+    #[doc = include_str!("../../docs/executor/metrics.md")]
+    mod metrics {}
+
+    #[doc = include_str!("../../docs/executor/seeded-order.md")]
+    mod seeded_order {}
+
+    #[doc = include_str!("../../docs/executor/continuations.md")]
+    mod continuations {}
+
+    #[doc = include_str!("../../docs/executor/coming-from.md")]
+    mod coming_from {}
+}

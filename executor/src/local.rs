@@ -193,8 +193,8 @@ impl LocalExecutor {
         F: Future + 'static,
         F::Output: 'static,
     {
-        // SAFETY: `self` cannot leave its home thread.
-        unsafe { start(&self.shared, future, name) }
+        // SAFETY: 1. it is ours. 2. `self` cannot leave its home thread.
+        unsafe { start(Arc::as_ptr(&self.shared), future, name) }
     }
 
     /// Runs tasks on this thread until `future` is ready.
@@ -211,6 +211,7 @@ impl LocalExecutor {
                 break output;
             }
             self.shared.timers.fire();
+            self.local().counters.interrupt();
             let mut ran = 0;
             while ran < MAIN_INTERVAL && !self.main.woken.load(Ordering::Relaxed) && self.tick() {
                 ran += 1;
@@ -262,7 +263,7 @@ impl LocalExecutor {
         let mut arrived = if self.shared.injector.is_empty() {
             List::new()
         } else {
-            self.shared.injector.take(usize::MAX)
+            self.shared.injector.take_all()
         };
         if let Some(shuffle) = &self.shuffle {
             // SAFETY: 1. `self` cannot leave its home thread. 2. lists call nobody.
@@ -349,26 +350,29 @@ where
         "a worker of an `Executor` may not run what is not `Send`"
     );
     if size_of::<F>() > cell::LARGE_FUTURE {
-        // SAFETY: a local executor is entered on its home thread only.
-        unsafe { start(shared, Box::pin(future), None) }
+        // SAFETY: 1. the current one. 2. a local executor is entered on its home thread only.
+        unsafe { start(scheduler, Box::pin(future), None) }
     } else {
         // SAFETY: as above.
-        unsafe { start(shared, future, None) }
+        unsafe { start(scheduler, future, None) }
     }
 }
 
 /// # Safety
 ///
-/// 1. This is the home thread of `shared`.
+/// 1. `scheduler` points into its `Arc` (a reference would not do: it is counted through), and is alive.
+/// 2. This is its home thread.
 unsafe fn start<F: Future>(
-    shared: &Shared,
+    scheduler: *const Shared,
     future: F,
     name: Option<String>,
 ) -> JoinHandle<F::Output> {
-    let task = cell::allocate(future, shared, 0, name);
+    let task = cell::allocate(future, scheduler, 0, name);
     // SAFETY: the cell was made for this output, and its join interest is ours.
     let handle = unsafe { JoinHandle::new(task) };
-    // SAFETY: 1. the runnable is ours. 2. (1).
+    // SAFETY: (1).
+    let shared = unsafe { &*scheduler };
+    // SAFETY: 1. the runnable is ours. 2. likewise.
     unsafe { shared.start(task) };
     handle
 }

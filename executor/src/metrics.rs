@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::ticks::{self, Took};
 
 /// An executor, as seen at one moment; the numbers may be a little apart.
 #[derive(Debug, Clone)]
@@ -44,7 +45,10 @@ pub(crate) struct Counters {
     steals: AtomicU64,
     stolen: AtomicU64,
     parks: AtomicU64,
+    /// In ticks.
     longest: AtomicU64,
+    /// When the last run ended, in ticks; zero if the next one does not follow at once.
+    last_end: AtomicU64,
 }
 
 /// Only one thread writes: no read-modify-write is needed.
@@ -68,13 +72,32 @@ impl Counters {
 
     pub(crate) fn add_park(&self) {
         add(&self.parks, 1);
+        self.interrupt();
     }
 
-    pub(crate) fn note_duration(&self, took: Duration) {
-        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    /// The next run does not follow the last one at once.
+    #[inline]
+    pub(crate) fn interrupt(&self) {
+        self.last_end.store(0, Ordering::Relaxed);
+    }
+
+    /// When the run that begins now began: when the last one ended, if nothing lies between.
+    pub(crate) fn begin_timed(&self) -> u64 {
+        match self.last_end.load(Ordering::Relaxed) {
+            0 => ticks::now(),
+            end => end,
+        }
+    }
+
+    /// The end of a run that began at `begin`.
+    pub(crate) fn end_timed(&self, begin: u64) -> Took {
+        let end = ticks::now();
+        self.last_end.store(end, Ordering::Relaxed);
+        let took = end.saturating_sub(begin);
         if took > self.longest.load(Ordering::Relaxed) {
             self.longest.store(took, Ordering::Relaxed);
         }
+        Took(took)
     }
 
     /// Polls and resumes together.
@@ -91,7 +114,7 @@ impl Counters {
             stolen: self.stolen.load(Ordering::Relaxed),
             parks: self.parks.load(Ordering::Relaxed),
             queue_depth,
-            longest_poll: (longest != 0).then(|| Duration::from_nanos(longest)),
+            longest_poll: (longest != 0).then(|| Took(longest).duration()),
         }
     }
 }

@@ -53,9 +53,9 @@ impl Executor {
     /// Runs one task that was pushed from outside, as worker 0 would. `false`: there is none.
     pub fn run_one(&self) -> bool {
         let _entered = current::enter_worker(Arc::as_ptr(&self.shared), 0);
-        let task = self.shared.injector.take(1).pop_front();
-        let task = task.or_else(|| self.pool().sites[0].queue.pop_lifo());
-        let Some(task) = task.or_else(|| self.pool().sites[0].queue.pop()) else {
+        let queue = &self.pool().sites[0].queue;
+        queue.append(self.shared.injector.take_all());
+        let Some(task) = queue.pop_lifo().or_else(|| queue.pop()) else {
             return false;
         };
         // SAFETY: the queue gave us the runnable, and we are entered.

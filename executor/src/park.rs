@@ -11,10 +11,34 @@ const EMPTY: u32 = 0;
 const PARKED: u32 = 1;
 const NOTIFIED: u32 = 2;
 
+/// Looks at the state before the thread sleeps: at least, at first and at most. A look takes some 30 ns, falling
+/// asleep and being woken some 10 us; the number follows success.
+struct Spins {
+    least: u32,
+    start: u32,
+    most: u32,
+}
+
+const SPINS: Spins = if cfg!(any(loom, miri)) {
+    Spins {
+        least: 0,
+        start: 0,
+        most: 0,
+    }
+} else {
+    Spins {
+        least: 4,
+        start: 64,
+        most: 256,
+    }
+};
+
 /// One sleeper. [`park`](Self::park) is called by its owner only, [`unpark`](Self::unpark) by anyone.
 #[derive(Debug)]
 pub(crate) struct Parker {
     state: AtomicU32,
+    /// How long it is worth to wait awake; written by the owner.
+    spins: AtomicU32,
     lock: Mutex<()>,
     condvar: Condvar,
 }
@@ -23,6 +47,7 @@ impl Parker {
     pub(crate) fn new() -> Self {
         Self {
             state: AtomicU32::new(EMPTY),
+            spins: AtomicU32::new(SPINS.start),
             lock: Mutex::new(()),
             condvar: Condvar::new(),
         }
@@ -42,6 +67,9 @@ impl Parker {
         }
         if timeout == Some(Duration::ZERO) {
             return false;
+        }
+        if self.spin() {
+            return true;
         }
         let mut guard = self.lock.lock();
         if self
@@ -64,6 +92,22 @@ impl Parker {
             }
         }
         self.state.swap(EMPTY, Ordering::AcqRel) == NOTIFIED
+    }
+
+    /// Waits awake for a moment.
+    fn spin(&self) -> bool {
+        let spins = self.spins.load(Ordering::Relaxed);
+        for _ in 0..spins {
+            std::hint::spin_loop();
+            if self.try_consume() {
+                let more = (spins * 2).min(SPINS.most);
+                self.spins.store(more, Ordering::Relaxed);
+                return true;
+            }
+        }
+        let less = (spins / 2).max(SPINS.least);
+        self.spins.store(less, Ordering::Relaxed);
+        false
     }
 
     /// Notifies the sleeper, or makes its next [`park`](Self::park) return at once.

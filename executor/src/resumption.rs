@@ -61,7 +61,6 @@
 //! ```
 
 use std::ptr::{self, NonNull};
-use std::time::Instant;
 
 use crate::config::{TaskId, TaskInfo};
 use crate::context::Context;
@@ -173,10 +172,22 @@ pub(crate) unsafe fn run(shared: &Shared, counters: &Counters, task: NonNull<Tas
         unsafe { run_instrumented(shared, counters, task) };
         return;
     }
+    let bomb = AbortOnUnwind;
     // SAFETY: (1) and (2).
     unsafe { (vtable.run)(task) };
+    std::mem::forget(bomb);
     if vtable.embedded {
         restore_context();
+    }
+}
+
+/// Ends the process when it is dropped, which only an unwinding `run` or `cancel` lets happen: nobody could tell who
+/// owns the task then.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        std::process::abort();
     }
 }
 
@@ -186,7 +197,7 @@ fn restore_context() {
     drop(current::swap_context(Context::empty()));
 }
 
-#[cold]
+#[inline(never)]
 unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<TaskHeader>) {
     // SAFETY: the caller holds the runnable.
     let vtable = unsafe { task.as_ref() }.vtable;
@@ -204,14 +215,15 @@ unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<T
             embedded: vtable.embedded,
         });
     }
-    let start = Instant::now();
+    let begin = counters.begin_timed();
+    let bomb = AbortOnUnwind;
     // SAFETY: the caller's runnable and thread.
     unsafe { (vtable.run)(task) };
-    let took = start.elapsed();
+    std::mem::forget(bomb);
+    let took = counters.end_timed(begin);
     if vtable.embedded {
         restore_context();
     }
-    counters.note_duration(took);
     if let Some(hooks) = &shared.config.hooks {
         hooks.after_poll(id, took);
     }
@@ -225,6 +237,8 @@ unsafe fn run_instrumented(shared: &Shared, counters: &Counters, task: NonNull<T
 pub(crate) unsafe fn cancel(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let cancel = unsafe { task.as_ref() }.vtable.cancel;
+    let bomb = AbortOnUnwind;
     // SAFETY: (1) and (2).
     unsafe { cancel(task) };
+    std::mem::forget(bomb);
 }

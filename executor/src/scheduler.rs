@@ -24,6 +24,7 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex, UnsafeCell};
 use crate::task::cell;
 use crate::task::header::TaskHeader;
+use crate::ticks;
 use crate::time::Timers;
 
 /// One executor, as its threads, tasks and handles see it.
@@ -99,7 +100,7 @@ pub(crate) struct Site {
 struct Shard(Mutex<Owned>);
 
 /// Parts of the registry for threads outside.
-const OUTSIDE: usize = 4;
+const OUTSIDE: usize = 16;
 
 impl Local {
     /// Uses what is the home thread's.
@@ -117,6 +118,9 @@ impl Local {
 
 impl Shared {
     pub(crate) fn local(config: Config) -> Self {
+        if config.is_instrumented() {
+            ticks::start();
+        }
         Self {
             injector: Injector::new(),
             timers: Timers::new(),
@@ -137,6 +141,9 @@ impl Shared {
     }
 
     pub(crate) fn pool(workers: usize, config: Config) -> Self {
+        if config.is_instrumented() {
+            ticks::start();
+        }
         let workers = workers.clamp(1, MAX_WORKERS);
         let shards = workers + OUTSIDE;
         let site = || Site {
@@ -221,15 +228,19 @@ impl Shared {
     #[inline]
     unsafe fn push_here(&self, task: NonNull<TaskHeader>, place: Place) {
         match &self.kind {
-            // SAFETY: home: (2), and `push_back` calls nobody. push_back: (1).
-            Kind::Local(local) => unsafe { local.home(|home| home.queue.push_back(task)) },
+            Kind::Local(local) => {
+                // SAFETY: (1).
+                let push = |home: &mut Home| unsafe { home.queue.push_back(task) };
+                // SAFETY: 1. (2). 2. `push_back` calls nobody.
+                unsafe { local.home(push) };
+            }
             Kind::Pool(pool) => {
                 let queue = &pool.sites[current::worker()].queue;
                 match place {
                     // SAFETY: (1).
-                    Place::Next => unsafe { queue.push_lifo(task) },
+                    Place::Next if !current::wakes_to_back() => unsafe { queue.push_lifo(task) },
                     // SAFETY: (1).
-                    Place::Back => unsafe { queue.push_back(task) },
+                    Place::Next | Place::Back => unsafe { queue.push_back(task) },
                 }
             }
         }
@@ -269,8 +280,12 @@ impl Shared {
     /// 2. For a local executor, this is its home thread.
     pub(crate) unsafe fn register(&self, task: NonNull<TaskHeader>) -> bool {
         match &self.kind {
-            // SAFETY: home: (2), and `insert` calls nobody. insert: (1), and `forget` is part of completing.
-            Kind::Local(local) => unsafe { local.home(|home| home.owned.insert(task)) },
+            Kind::Local(local) => {
+                // SAFETY: 1. (1). 2. `forget` is part of completing.
+                let insert = |home: &mut Home| unsafe { home.owned.insert(task) };
+                // SAFETY: 1. (2). 2. `insert` calls nobody.
+                unsafe { local.home(insert) }
+            }
             // SAFETY: (1), and `forget` is part of completing.
             Kind::Pool(pool) => unsafe { pool.shard(task).lock().insert(task) },
         }
@@ -328,7 +343,7 @@ impl Pool {
         if entered {
             current::worker()
         } else {
-            self.sites.len() + current::thread_number() % OUTSIDE
+            self.sites.len() + current::next_number() % OUTSIDE
         }
     }
 
@@ -393,8 +408,10 @@ pub(crate) unsafe fn schedule_woken(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let scheduler = unsafe { task.as_ref() }.scheduler();
     if std::ptr::eq(scheduler, current::scheduler()) {
+        // SAFETY: the current one is alive.
+        let shared = unsafe { &*scheduler };
         // SAFETY: 1. is ours; 2. was tested.
-        unsafe { (*scheduler).push_here(task, Place::Next) };
+        unsafe { shared.push_here(task, Place::Next) };
     } else {
         // SAFETY: the executor outlives its runnables.
         unsafe { schedule_foreign(scheduler, task) };
@@ -472,8 +489,10 @@ pub(crate) unsafe fn forget(task: NonNull<TaskHeader>) {
     let shared = unsafe { &*core.header.scheduler() };
     match &shared.kind {
         Kind::Local(local) => {
-            // SAFETY: home: (2). remove: (1).
-            unsafe { local.home(|home| home.owned.remove(task)) };
+            // SAFETY: (1).
+            let remove = |home: &mut Home| unsafe { home.owned.remove(task) };
+            // SAFETY: 1. (2). 2. `remove` calls nobody.
+            unsafe { local.home(remove) };
         }
         Kind::Pool(pool) => {
             // SAFETY: (1).

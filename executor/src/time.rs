@@ -238,7 +238,7 @@ impl Timers {
 
 /// The executor that a timer made here belongs to.
 fn home() -> Arc<Shared> {
-    let here = current::scheduler();
+    let here = current::home();
     if here.is_null() {
         Arc::clone(executor::global().shared())
     } else {
@@ -249,7 +249,7 @@ fn home() -> Arc<Shared> {
 
 /// The time, as the current executor's clock shows it. The system's if there is no executor here.
 pub fn now() -> Instant {
-    let here = current::scheduler();
+    let here = current::home();
     if here.is_null() {
         return Instant::now();
     }
@@ -266,7 +266,7 @@ pub fn now() -> Instant {
 ///
 /// If there is no executor here: the clock of the global one is nobody's to stop.
 pub fn pause() {
-    assert!(!current::scheduler().is_null(), "no executor runs here");
+    assert!(!current::home().is_null(), "no executor runs here");
     home().timers.pause();
 }
 

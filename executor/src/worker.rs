@@ -31,6 +31,10 @@ const WORTHWHILE: usize = 64;
 /// How often the watch looks, at first and at most.
 const WATCH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 
+/// So many looks in a row must find work waiting behind short runs before the watch takes some (7 ms): moving tasks
+/// to another processor costs more than they do, unless they stay for long.
+const PATIENCE: u32 = 3;
+
 /// What a worker thread keeps to itself.
 struct Worker<'a> {
     shared: &'a Shared,
@@ -69,9 +73,15 @@ pub(crate) fn help(shared: &Shared, index: usize, done: impl Fn() -> bool) {
         unreachable!("workers belong to a pool");
     };
     let worker = Worker::new(shared, pool, index);
-    worker.work(done);
+    worker.work(|| done() || pool.idle.is_closing());
     if worker.searching.get() {
         worker.found();
+    }
+    // the end has begun: what we wait for may be ours to drop
+    while !done() {
+        if !worker.drop_one() {
+            worker.site.parker.park(None);
+        }
     }
 }
 
@@ -114,6 +124,7 @@ impl<'a> Worker<'a> {
         }
         // SAFETY: a queue gave us the runnable, and this thread is entered.
         unsafe { resumption::run(self.shared, &self.site.counters, task) };
+        self.site.queue.publish();
     }
 
     /// The next task of our own, or of everybody's.
@@ -143,7 +154,7 @@ impl<'a> Worker<'a> {
     fn tend(&self, ticks: u32) {
         if !self.shared.injector.is_empty() {
             // behind what is here: it waited its turn
-            self.site.queue.append(self.injected());
+            self.site.queue.append(self.shared.injector.take_all());
         }
         self.shared.timers.fire();
         if ticks.is_multiple_of(CLOCK_INTERVAL) {
@@ -155,18 +166,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn injected(&self) -> crate::queue::list::List {
-        let share = self.shared.injector.len() / self.pool.sites.len() + 1;
-        self.shared
-            .injector
-            .take(share.min(crate::queue::ring::BATCH))
-    }
-
     fn take_injected(&self) -> Option<NonNull<TaskHeader>> {
         if self.shared.injector.is_empty() {
             return None;
         }
-        let mut list = self.injected();
+        // all of it, without a walk under the lock: the others steal their share from us
+        let mut list = self.shared.injector.take_all();
         let first = list.pop_front();
         self.site.queue.append(list);
         first
@@ -243,6 +248,7 @@ impl<'a> Worker<'a> {
     fn sleep(&self, done: &impl Fn() -> bool) {
         let idle = &self.pool.idle;
         let workers = self.pool.sites.len();
+        self.site.queue.publish();
         self.shared.timers.fire();
         idle.announce(self.index, self.searching.replace(false));
         self.site.counters.add_park();
@@ -252,6 +258,7 @@ impl<'a> Worker<'a> {
         }
         let mut watching = false;
         let mut interval = WATCH.0;
+        let mut waiting = 0;
         let mut seen = [0; MAX_WORKERS];
         loop {
             if !watching && idle.begin_watch(self.index, workers) {
@@ -275,7 +282,7 @@ impl<'a> Worker<'a> {
             self.shared.timers.fire();
             if watching {
                 let now = self.look();
-                if self.intervene(&seen, &now) {
+                if self.intervene(&seen, &now, &mut waiting) {
                     self.licence.set(true);
                     self.wake_up();
                     self.end_watch();
@@ -343,8 +350,9 @@ impl<'a> Worker<'a> {
     }
 
     /// The watch: takes work from those who are stuck, and from those who have more than they will manage soon.
-    fn intervene(&self, before: &[u64], now: &[u64]) -> bool {
+    fn intervene(&self, before: &[u64], now: &[u64], waiting: &mut u32) -> bool {
         let mut taken = false;
+        let mut backlog = false;
         for (victim, site) in self.pool.sites.iter().enumerate() {
             if victim == self.index || self.pool.idle.sleeps(victim) || site.queue.is_empty() {
                 continue;
@@ -358,27 +366,35 @@ impl<'a> Worker<'a> {
                     taken = true;
                 }
             }
-            if stuck || site.queue.len() >= WORTHWHILE {
+            let behind = site.queue.len() >= WORTHWHILE;
+            backlog |= behind;
+            let patient = !self.pool.idle.is_brisk(victim) || *waiting + 1 >= PATIENCE;
+            if stuck || (behind && patient) {
                 taken |= self.steal(victim);
             }
         }
-        taken || !self.shared.injector.is_empty()
+        *waiting = if backlog { *waiting + 1 } else { 0 };
+        // a timer may have put something into our own queue
+        taken || !self.shared.injector.is_empty() || !self.site.queue.is_empty()
+    }
+
+    /// Drops one of the tasks that are queued here, or registered and parked. `false`: there is none.
+    fn drop_one(&self) -> bool {
+        let queue = &self.site.queue;
+        let queued = queue.pop_lifo().or_else(|| queue.pop());
+        let queued = queued.or_else(|| self.take_injected());
+        let Some(task) = queued.or_else(|| self.pool.close_next(self.index)) else {
+            return false;
+        };
+        // SAFETY: a queue gave us the runnable, or closing it did, and this thread is entered.
+        unsafe { resumption::cancel(task) };
+        true
     }
 
     /// The end: drops what is queued and what is registered, as long as there is any.
     fn close(&self) {
-        loop {
-            let task = self.site.queue.pop_lifo();
-            let task = task.or_else(|| self.site.queue.pop());
-            if let Some(task) = task.or_else(|| self.take_injected()) {
-                // SAFETY: a queue gave us the runnable, and this thread is entered.
-                unsafe { resumption::cancel(task) };
-            } else if let Some(task) = self.pool.close_next(self.index) {
-                // SAFETY: closing it gave us the runnable, and this thread is entered.
-                unsafe { resumption::cancel(task) };
-            } else if self.pool.has_ended() {
-                break;
-            } else {
+        while !self.pool.has_ended() {
+            if !self.drop_one() && !self.pool.has_ended() {
                 // others are at work, or a foreign thread holds a runnable and is about to push it
                 self.site.parker.park(None);
             }

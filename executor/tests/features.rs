@@ -13,7 +13,7 @@ use futures::task::{LocalSpawnExt, SpawnExt};
 use futures::{FutureExt, StreamExt};
 use midair_executor::context::Context;
 use midair_executor::{
-    Builder, Executor, Hooks, LocalExecutor, PanicPolicy, TaskId, TaskInfo, block_on, coop,
+    Builder, Executor, Hooks, LocalExecutor, PanicPolicy, TaskId, TaskInfo, Took, block_on, coop,
     spawn_local, task_local, time, yield_now,
 };
 
@@ -86,6 +86,7 @@ fn a_timer_wakes_an_executor_with_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the global executor outlives the program")]
 fn a_timer_works_without_an_executor() {
     block_on(time::sleep(Duration::from_millis(1)));
 }
@@ -93,7 +94,7 @@ fn a_timer_works_without_an_executor() {
 #[test]
 fn a_nearer_timer_set_from_outside_wakes_the_sleeper_earlier() {
     let executor = Executor::new(1);
-    let far = executor.spawn(time::sleep(Duration::from_secs(3600)));
+    let far = executor.spawn(async { time::sleep(Duration::from_secs(3600)).await });
     let near = executor.spawn(async { time::sleep(Duration::from_millis(2)).await });
     block_on(near).expect("no panic");
     far.abort();
@@ -113,7 +114,7 @@ fn yielding_tasks_do_not_starve_timers() {
                 })
                 .detach();
         }
-        let sleeper = executor.spawn(time::sleep(Duration::from_millis(2)));
+        let sleeper = executor.spawn(async { time::sleep(Duration::from_millis(2)).await });
         block_on(sleeper).expect("no panic");
         stop.store(1, Ordering::Relaxed);
     }
@@ -285,7 +286,7 @@ impl Hooks for Record {
         self.0.before.lock().expect("no panic").push(name);
     }
 
-    fn after_poll(&self, _task: TaskId, _took: Duration) {
+    fn after_poll(&self, _task: TaskId, _took: Took) {
         self.0.after.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -361,6 +362,7 @@ fn a_shutdown_without_time_drops_what_is_there() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the stuck worker may outlive the program")]
 fn a_shutdown_reports_a_worker_that_does_not_come_back() {
     let executor = Executor::new(1);
     let (started, start) = mpsc::channel();
@@ -480,6 +482,40 @@ fn a_scope_on_the_only_worker_does_not_wait_for_itself() {
             .expect("no panic")
     });
     assert_eq!(block_on(task).expect("no panic"), 5);
+}
+
+#[test]
+fn a_nested_wait_ends_with_the_executor() {
+    let executor = Arc::new(
+        Builder::new()
+            .workers(1)
+            .on_panic(PanicPolicy::Shutdown)
+            .build()
+            .expect("a thread"),
+    );
+    let inner = Arc::clone(&executor);
+    let task = executor.handle().spawn(async move {
+        let parked = inner.handle().spawn(pending::<()>());
+        inner.handle().spawn(async { panic!("enough") }).detach();
+        inner.block_on(parked).expect_err("the end").is_aborted()
+    });
+    // it was running when the end began, and finished in that very poll
+    assert!(block_on(task).expect("finished"));
+}
+
+#[test]
+fn what_a_block_on_spawns_belongs_to_its_executor() {
+    let executor = Builder::new()
+        .workers(1)
+        .thread_name("own")
+        .build()
+        .expect("a thread");
+    let name = executor.block_on(async {
+        time::sleep(Duration::from_millis(1)).await;
+        let name = || std::thread::current().name().map(str::to_owned);
+        midair_executor::spawn(async move { name() }).await
+    });
+    assert_eq!(name.expect("no panic").as_deref(), Some("own-0"));
 }
 
 #[test]

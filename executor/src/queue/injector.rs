@@ -82,15 +82,14 @@ impl Injector {
         self.len.load(Ordering::Acquire)
     }
 
-    /// Takes up to `count` runnables.
-    pub(crate) fn take(&self, count: usize) -> List {
+    /// Takes all runnables.
+    pub(crate) fn take_all(&self) -> List {
         if self.is_empty() {
             return List::new();
         }
         let mut inner = self.inner.lock();
-        let front = inner.list.split_front(count);
-        self.len.store(inner.list.len(), Ordering::Release);
-        front
+        self.len.store(0, Ordering::Release);
+        std::mem::replace(&mut inner.list, List::new())
     }
 
     /// From now on, every push wakes all workers. To be called before they are told to end.

@@ -5,14 +5,17 @@
 //!                    spawned, again --^ (or into the overflow, while that is not empty)
 //! ```
 //!
+//! What does not fit is *staged* first, in a list of the worker's own, and spliced onto the overflow when the run is
+//! over: one lock for a run, however much it spawns.
+//!
 //! Ring and overflow together are one first-in first-out queue.
 
 use std::ptr::{self, NonNull};
 
 use crate::queue::list::List;
 use crate::queue::ring::{BATCH, Ring};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{Mutex, UnsafeCell};
 use crate::task::header::TaskHeader;
 
 /// The queue of one worker.
@@ -22,7 +25,12 @@ pub(crate) struct Local {
     ring: Ring,
     overflow_len: AtomicUsize,
     overflow: Mutex<List>,
+    /// What did not fit during this run; touched by the worker only.
+    staged: UnsafeCell<List>,
 }
+
+// SAFETY: `staged` is touched by the worker only; the rest is made for sharing.
+unsafe impl Sync for Local {}
 
 impl Local {
     pub(crate) fn new() -> Self {
@@ -31,6 +39,7 @@ impl Local {
             ring: Ring::new(),
             overflow_len: AtomicUsize::new(0),
             overflow: Mutex::new(List::new()),
+            staged: UnsafeCell::new(List::new()),
         }
     }
 
@@ -81,34 +90,70 @@ impl Local {
     /// 1. The caller holds the runnable and gives it up.
     #[inline]
     pub(crate) unsafe fn push_back(&self, task: NonNull<TaskHeader>) {
-        if self.overflow_len.load(Ordering::Relaxed) == 0 && self.ring.push(task) {
+        if !self.is_staging()
+            && self.overflow_len.load(Ordering::Relaxed) == 0
+            && self.ring.push(task)
+        {
             return;
         }
         // SAFETY: (1).
-        unsafe { self.push_overflow(task) };
+        unsafe { self.stage(task) };
+    }
+
+    #[inline]
+    fn is_staging(&self) -> bool {
+        // SAFETY: the worker's own.
+        self.staged.with(|staged| unsafe { (*staged).len() != 0 })
+    }
+
+    /// From the first that does not fit on, everything goes to the overflow, in order.
+    #[cold]
+    unsafe fn stage(&self, task: NonNull<TaskHeader>) {
+        self.staged.with_mut(|staged| {
+            // SAFETY: the worker's own.
+            let staged = unsafe { &mut *staged };
+            // SAFETY: the caller's runnable.
+            unsafe { staged.push_back(task) };
+        });
+    }
+
+    /// Lets thieves see what did not fit. Called by the worker, between two runs.
+    #[inline]
+    pub(crate) fn publish(&self) {
+        if self.is_staging() {
+            self.publish_staged();
+        }
     }
 
     #[cold]
-    unsafe fn push_overflow(&self, task: NonNull<TaskHeader>) {
-        let mut overflow = self.overflow.lock();
-        // SAFETY: the caller's runnable.
-        unsafe { overflow.push_back(task) };
-        self.overflow_len.store(overflow.len(), Ordering::Release);
+    fn publish_staged(&self) {
+        self.staged.with_mut(|staged| {
+            // SAFETY: the worker's own.
+            let staged = unsafe { &mut *staged };
+            let mut overflow = self.overflow.lock();
+            overflow.append(staged);
+            self.overflow_len.store(overflow.len(), Ordering::Release);
+        });
     }
 
-    /// Puts a list at the back. Called by the worker only.
+    /// Puts a list at the back, in one step. Called by the worker only.
     pub(crate) fn append(&self, mut list: List) {
-        while let Some(task) = list.pop_front() {
-            // SAFETY: the list gave us its runnable.
-            unsafe { self.push_back(task) };
+        if list.len() == 0 {
+            return;
         }
+        self.staged.with_mut(|staged| {
+            // SAFETY: the worker's own.
+            let staged = unsafe { &mut *staged };
+            staged.append(&mut list);
+        });
+        self.publish_staged();
     }
 
     /// Takes the oldest. Called by the worker only.
     #[inline]
     pub(crate) fn pop(&self) -> Option<NonNull<TaskHeader>> {
         let task = self.ring.pop();
-        if task.is_none() && self.overflow_len.load(Ordering::Relaxed) != 0 {
+        if task.is_none() && (self.overflow_len.load(Ordering::Relaxed) != 0 || self.is_staging()) {
             return self.refill();
         }
         task
@@ -116,6 +161,9 @@ impl Local {
 
     #[cold]
     fn refill(&self) -> Option<NonNull<TaskHeader>> {
+        if self.is_staging() {
+            self.publish_staged();
+        }
         let mut front = self.take_overflow(BATCH);
         let first = front.pop_front();
         while let Some(task) = front.pop_front() {

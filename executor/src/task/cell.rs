@@ -24,6 +24,7 @@ use crate::scheduler::{self, Shared};
 use crate::sync::UnsafeCell;
 use crate::task::handle::JoinError;
 use crate::task::header::{TaskHeader, TaskVtable};
+use crate::task::memory;
 use crate::task::state::{Begin, Completed, End, Finish, State};
 use crate::task::waker;
 
@@ -103,7 +104,7 @@ pub(crate) fn allocate<F: Future>(
     shard: usize,
     name: Option<String>,
 ) -> NonNull<TaskHeader> {
-    let cell = Box::new(TaskCell {
+    let cell = TaskCell {
         core: TaskCore {
             header: TaskHeader::with_state(
                 const { &table::<F>() },
@@ -116,8 +117,11 @@ pub(crate) fn allocate<F: Future>(
             meta: name.map(|name| Box::new(Meta { name })),
         },
         stage: UnsafeCell::new(Stage::Running(future)),
-    });
-    NonNull::from(Box::leak(cell)).cast()
+    };
+    let place = memory::allocate::<TaskCell<F>>();
+    // SAFETY: the block is made for such a cell.
+    unsafe { place.write(cell) };
+    place.cast()
 }
 
 const fn table<F: Future>() -> TaskVtable {
@@ -235,7 +239,10 @@ unsafe fn complete<F: Future>(task: NonNull<TaskHeader>, output: Result<F::Outpu
                 cell.core.join_waker.with(|waker| {
                     // SAFETY: JOIN_WAKER was set when COMPLETE was: until we clear it, the cell is only read (rule 7).
                     if let Some(waker) = unsafe { &*waker } {
-                        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref()));
+                        // a parent that awaits many children is run when they are done, not after each
+                        current::wake_to_back(|| {
+                            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref()));
+                        });
                     }
                 });
                 let mut finish = state.finish_completion();
@@ -268,8 +275,11 @@ unsafe fn complete<F: Future>(task: NonNull<TaskHeader>, output: Result<F::Outpu
 }
 
 unsafe fn dealloc<F: Future>(task: NonNull<TaskHeader>) {
-    // SAFETY: `allocate` leaked this very box, and by rule 5 nobody else can reach it.
-    drop(unsafe { Box::from_raw(task.cast::<TaskCell<F>>().as_ptr()) });
+    let cell = task.cast::<TaskCell<F>>();
+    // SAFETY: `allocate` made this very cell, and by rule 5 nobody else can reach it.
+    unsafe { cell.drop_in_place() };
+    // SAFETY: 1. `allocate` took the block from there.
+    unsafe { memory::free(cell) };
 }
 
 /// Moves the output to `place`, a `*mut Option<Result<F::Output, JoinError>>`.

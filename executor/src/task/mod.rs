@@ -4,6 +4,8 @@ pub(crate) mod header;
 
 pub(crate) mod state;
 
+pub(crate) mod memory;
+
 pub(crate) mod cell;
 
 pub(crate) mod waker;
