@@ -4,11 +4,6 @@
 //! shutdown waiting; so whoever holds its runnable may use `Shared`. A foreign thread counts itself in before it
 //! gives the runnable away, because it still has somebody to wake after that.
 
-#![expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "entering the home and the one operation in it are argued together"
-)]
-
 use std::ptr::NonNull;
 
 use crate::config::{Config, PanicPolicy};
