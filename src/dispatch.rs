@@ -769,10 +769,11 @@ impl StoreCore {
         // SAFETY: the payload is gone, the block out of the chain.
         unsafe { context_ref.free_lists.give_leaf(leaf) };
         // SAFETY: the caller's.
-        let max = unsafe { (*this.as_ptr()).max_wasm_stack };
+        let enough = unsafe { (*this.as_ptr()).enough_stack };
         // the limit set before will do if there is room enough above it
-        if context_ref.stack_limit > here().wrapping_sub(max / 2) {
-            context_ref.stack_limit = stack_limit(max);
+        if context_ref.stack_limit > here().wrapping_sub(enough) {
+            // SAFETY: the caller's.
+            context_ref.stack_limit = stack_limit(unsafe { (*this.as_ptr()).max_wasm_stack });
         }
         // SAFETY: the caller's.
         unsafe { Self::resume(this, context, next) }

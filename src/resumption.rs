@@ -439,7 +439,11 @@ impl OwnedCall {
     #[inline]
     unsafe fn run(core: NonNull<StoreCore>) {
         // SAFETY: the caller's.
-        unsafe { Self::go_on(core, Ok(())) };
+        match unsafe { Self::turn(core) } {
+            Answer::None => (),
+            // SAFETY: the token came back.
+            answer => unsafe { Self::go_on(core, answer) },
+        }
     }
 
     /// Fails a call that waits for its token.
@@ -449,56 +453,104 @@ impl OwnedCall {
     #[cold]
     unsafe fn fail(core: NonNull<StoreCore>, reason: NotCurrent) {
         // SAFETY: the caller's.
-        unsafe { Self::go_on(core, Err(reason)) };
+        let answer = unsafe { Self::failing_turn(core, reason) };
+        // SAFETY: the token came back, if there is an answer.
+        unsafe { Self::go_on(core, answer) };
     }
 
-    /// The loop: takes the awaiter's result, runs the guest until it waits for something else.
+    /// Goes on for as long as tokens come back at once: a loop, not a recursion.
+    ///
+    /// # Safety
+    /// The caller holds the answer of a token, and gives it up.
+    #[inline(never)]
+    unsafe fn go_on(core: NonNull<StoreCore>, mut answer: Answer) {
+        loop {
+            answer = match answer {
+                Answer::None => return,
+                // SAFETY: the token came back.
+                Answer::Resumed => unsafe { Self::turn(core) },
+                // SAFETY: the token came back.
+                Answer::Dropped => unsafe {
+                    Self::failing_turn(core, NotCurrent::ResumptionDropped)
+                },
+            };
+        }
+    }
+
+    /// One turn: takes the awaiter's result, runs the guest until it waits for something else, and hands the call on.
     ///
     /// # Safety
     /// The caller holds the token's right, or its answer, and gives it up.
-    #[inline]
-    unsafe fn go_on(core: NonNull<StoreCore>, mut right: std::result::Result<(), NotCurrent>) {
-        loop {
-            // in a later turn, too: the token that came back may have been on another thread meanwhile
-            // SAFETY: the token's right is here, and given up where it is no good.
-            match unsafe { Self::take_home(core) } {
-                Right::Yes => (),
-                // SAFETY: the same.
-                Right::Cancelled => return unsafe { Self::token_of_cancelled(core) },
-                // SAFETY: the same.
-                Right::Orphaned => return unsafe { Self::token_of_orphan(core) },
-            }
-            // SAFETY: ours to run.
-            let call = unsafe { &mut (*core.as_ptr()).call };
-            call.state.store(RUNNING, Ordering::Relaxed);
-            // SAFETY: parked, so there is one.
-            let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
-            // SAFETY: the leaf of the parked chain.
-            let vtable = unsafe { vtable_of(leaf) };
-            // SAFETY: the same.
-            let context = unsafe { leaf_context(leaf) };
-            let outcome = match right {
-                // SAFETY: an awaiter's leaf, completed once; its context is alive.
-                Ok(()) => match unsafe { complete(vtable, leaf, &mut *context) } {
-                    // SAFETY: ours to run; the payload is gone.
-                    Ok(()) => unsafe { StoreCore::leaf_ready(core, context, leaf) },
-                    // SAFETY: the same.
-                    Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
-                },
-                Err(reason) => {
-                    // SAFETY: an awaiter's leaf, given up once.
-                    let pending = unsafe { give_up(leaf, reason) };
-                    // SAFETY: ours to run; the payload is gone.
-                    unsafe { StoreCore::leaf_failed(core, context, leaf, pending) }
-                }
-            };
-            // SAFETY: ours to run.
-            match unsafe { Self::park(core, outcome) } {
-                Answer::None => return,
-                Answer::Resumed => right = Ok(()),
-                Answer::Dropped => right = Err(NotCurrent::ResumptionDropped),
-            }
+    #[inline(always)]
+    unsafe fn turn(core: NonNull<StoreCore>) -> Answer {
+        // in a later turn, too: the token that came back may have been on another thread meanwhile
+        // SAFETY: the token's right is here.
+        match unsafe { Self::take_home(core) } {
+            Right::Yes => (),
+            // SAFETY: the token's right is given up.
+            right => return unsafe { Self::no_right(core, right) },
         }
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.state.store(RUNNING, Ordering::Relaxed);
+        // SAFETY: parked, so there is one.
+        let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
+        // SAFETY: the leaf of the parked chain.
+        let vtable = unsafe { vtable_of(leaf) };
+        // SAFETY: the same.
+        let context = unsafe { leaf_context(leaf) };
+        // SAFETY: an awaiter's leaf, completed once; its context is alive.
+        let outcome = match unsafe { complete(vtable, leaf, &mut *context) } {
+            // SAFETY: ours to run; the payload is gone.
+            Ok(()) => unsafe { StoreCore::leaf_ready(core, context, leaf) },
+            // SAFETY: the same.
+            Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
+        };
+        // SAFETY: ours to run.
+        unsafe { Self::park(core, outcome) }
+    }
+
+    /// A turn in which the awaiter fails.
+    ///
+    /// # Safety
+    /// As for `turn`.
+    #[cold]
+    unsafe fn failing_turn(core: NonNull<StoreCore>, reason: NotCurrent) -> Answer {
+        // SAFETY: the token's right is here.
+        match unsafe { Self::take_home(core) } {
+            Right::Yes => (),
+            // SAFETY: the token's right is given up.
+            right => return unsafe { Self::no_right(core, right) },
+        }
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.state.store(RUNNING, Ordering::Relaxed);
+        // SAFETY: parked, so there is one.
+        let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
+        // SAFETY: the leaf of the parked chain.
+        let context = unsafe { leaf_context(leaf) };
+        // SAFETY: an awaiter's leaf, given up once.
+        let pending = unsafe { give_up(leaf, reason) };
+        // SAFETY: ours to run; the payload is gone.
+        let outcome = unsafe { StoreCore::leaf_failed(core, context, leaf, pending) };
+        // SAFETY: ours to run.
+        unsafe { Self::park(core, outcome) }
+    }
+
+    /// The token is no good any more: its handle is gone, or has cancelled the call.
+    ///
+    /// # Safety
+    /// The caller holds the token's right and gives it up; `right` is what became of it.
+    #[cold]
+    unsafe fn no_right(core: NonNull<StoreCore>, right: Right) -> Answer {
+        if let Right::Cancelled = right {
+            // SAFETY: the caller's.
+            unsafe { Self::token_of_cancelled(core) };
+        } else {
+            // SAFETY: the caller's.
+            unsafe { Self::token_of_orphan(core) };
+        }
+        Answer::None
     }
 
     /// The guest has left: hands the call to whoever goes on with it. The answer says if that is this loop; if it is `None`,
@@ -780,13 +832,9 @@ impl OwnedCall {
     /// The caller has the right to run the call, on this thread.
     unsafe fn drive(core: NonNull<StoreCore>, outcome: Outcome) {
         // SAFETY: the caller's.
-        match unsafe { Self::park(core, outcome) } {
-            Answer::None => (),
-            // SAFETY: the token came back.
-            Answer::Resumed => unsafe { Self::go_on(core, Ok(())) },
-            // SAFETY: the token came back.
-            Answer::Dropped => unsafe { Self::go_on(core, Err(NotCurrent::ResumptionDropped)) },
-        }
+        let answer = unsafe { Self::park(core, outcome) };
+        // SAFETY: the token came back, if there is an answer.
+        unsafe { Self::go_on(core, answer) };
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct StoreCore {
     /// The engine knows of a deadline of this store; without one, stores share no lock.
     pub(crate) has_deadline: bool,
     pub(crate) max_wasm_stack: usize,
+    /// With that much room a stack limit of before still does: half of the most.
+    pub(crate) enough_stack: usize,
     /// Bytes of continuations that may be allocated before they are counted.
     pub(crate) continuation_budget: usize,
     pub(crate) random: u64,
@@ -92,6 +94,7 @@ impl<T> Store<T> {
                 || config.stress_normalize.is_some(),
             has_deadline: false,
             max_wasm_stack: config.max_wasm_stack,
+            enough_stack: config.max_wasm_stack / 2,
             continuation_budget: config.max_continuations,
             random: 0x9e37_79b9_7f4a_7c15,
             drop_store: |core| {
