@@ -27,7 +27,8 @@ pub struct AsyncCaller<T: 'static> {
     store: u64,
     number: u64,
     instance: Instance,
-    data: PhantomData<fn(T)>,
+    /// Invariant in `T`, as stores are.
+    data: PhantomData<fn(T) -> T>,
 }
 
 impl<T> Clone for AsyncCaller<T> {

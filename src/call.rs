@@ -497,14 +497,16 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
     ///
     /// # Errors
     /// If tier-0 code is needed and cannot be made; the frames before are normalized then.
-    pub fn normalize(&mut self, mut choose: impl FnMut(usize) -> bool) -> Result<usize> {
+    pub fn normalize(&mut self, choose: impl FnMut(usize) -> bool) -> Result<usize> {
+        // `choose` may do anything, so it is asked while the chain is where it belongs
+        let chosen: Vec<bool> = (0..self.frames().len()).map(choose).collect();
         // SAFETY: this borrows the store exclusively.
         let core = unsafe { &mut *self.core().as_ptr() };
         let Some(parked) = core.activations.root.take() else {
             return Ok(0);
         };
         // SAFETY: the chain of this call.
-        let normalized = unsafe { core.normalize_links(parked.leaf, |_, frame| choose(frame)) };
+        let normalized = unsafe { core.normalize_links(parked.leaf, |_, frame| chosen[frame]) };
         core.activations.root = Some(parked);
         normalized
     }

@@ -436,6 +436,14 @@ impl StoreCore {
         with_current(core, 0, || chain.release(lists));
     }
 
+    /// Releases the chain that an owned call is parked at, if there is one. The panic, if a payload's destructor does.
+    pub(crate) fn release_call(&mut self) -> Result<(), crate::host::Panic> {
+        match NonNull::new(std::mem::replace(&mut self.call.leaf, ptr::null_mut())) {
+            Some(leaf) => catch_unwind(AssertUnwindSafe(|| self.release(leaf))),
+            None => Ok(()),
+        }
+    }
+
     /// Releases whatever is parked here.
     pub(crate) fn cancel_everything(&mut self) {
         if let Some(parked) = self.activations.root.take() {
@@ -668,9 +676,6 @@ pub(crate) unsafe fn poll(
 ) -> Progress {
     let mut parked = parked;
     let mut fresh = fresh;
-    // the last poll may have been another thread's
-    // SAFETY: the caller's.
-    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     loop {
         let leaf = parked.leaf;
         // SAFETY: the leaf of a chain the caller owns.
@@ -705,9 +710,6 @@ pub(crate) unsafe fn poll_once(
     fresh: bool,
 ) -> Poll<Outcome> {
     let mut parked = Parked { leaf, ticket: None };
-    // the last poll may have been another thread's
-    // SAFETY: the caller's.
-    unsafe { &mut *core.as_ptr() }.forget_stack_limits();
     // SAFETY: the caller's.
     let _mode = unsafe { ModeGuard::new(core, mode) };
     // SAFETY: the leaf of a chain the caller owns.
@@ -744,8 +746,16 @@ impl StoreCore {
         ready: Result<(), Pending>,
     ) -> Outcome {
         match ready {
-            // SAFETY: the caller's.
-            Ok(()) => unsafe { Self::leaf_ready(this, context, leaf) },
+            Ok(()) => {
+                // The limit there may be another thread's. A lower one is no harm to guest code of this context that runs
+                // above: it is this thread's, too.
+                // SAFETY: the caller's.
+                let max = unsafe { (*this.as_ptr()).max_wasm_stack };
+                // SAFETY: alive as long as the store.
+                unsafe { (*context).stack_limit = stack_limit(max) };
+                // SAFETY: the caller's.
+                unsafe { Self::leaf_ready(this, context, leaf) }
+            }
             // SAFETY: the caller's.
             Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
         }

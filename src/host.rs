@@ -635,8 +635,13 @@ impl Drop for LeafSlot {
         if self.initialized {
             // SAFETY: a live leaf.
             let drop_payload = unsafe { vtable_of(self.leaf) }.drop_payload();
-            // SAFETY: its payload is initialized and dropped once.
-            unsafe { drop_payload(self.leaf) };
+            // SAFETY: the context is that of the running stub, and the front of its instance.
+            let core = unsafe { (*(*self.context).host.cast::<InstanceInner>()).store };
+            // calls that the future made of guests find their store
+            crate::dispatch::with_current(core, 0, || {
+                // SAFETY: its payload is initialized and dropped once.
+                unsafe { drop_payload(self.leaf) };
+            });
         }
         // SAFETY: the context is that of the running stub.
         let lists = unsafe { &mut (*self.context).free_lists };

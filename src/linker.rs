@@ -39,7 +39,8 @@ use std::{
 pub struct Linker<T: 'static> {
     engine: Engine,
     items: HashMap<(String, String), Item>,
-    data: PhantomData<fn(T)>,
+    /// Invariant in `T`, as stores are.
+    data: PhantomData<fn(T) -> T>,
 }
 
 #[derive(Clone)]

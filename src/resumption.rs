@@ -304,7 +304,7 @@ pub(crate) struct OwnedCall {
     state: AtomicU8,
     claim: AtomicU8,
     /// Where the chain waits.
-    leaf: *mut Header,
+    pub(crate) leaf: *mut Header,
     /// Where the results are; null: it failed.
     context: *mut VmContext,
     waker: AtomicWaker,
@@ -587,7 +587,7 @@ impl OwnedCall {
                         return Answer::None;
                     }
                     // SAFETY: ours to run if the token came back.
-                    return unsafe { Self::came_back(core, leaf, after, told) };
+                    return unsafe { Self::came_back(core, after, told) };
                 }
                 LeafKind::Future => {
                     // SAFETY: ours to run, and given up.
@@ -612,7 +612,6 @@ impl OwnedCall {
     #[cold]
     unsafe fn came_back(
         core: NonNull<StoreCore>,
-        leaf: NonNull<Header>,
         after: usize,
         told: std::result::Result<(), crate::host::Panic>,
     ) -> Answer {
@@ -621,11 +620,22 @@ impl OwnedCall {
         if answer == Answer::None {
             resume_unwind(panic);
         }
-        // SAFETY: the caller's.
+        // the token that came back may not be the one that was given out, nor the call parked where it was then
+        // SAFETY: the token's right is here.
+        match unsafe { Self::take_home(core) } {
+            Right::Yes => (),
+            right => {
+                // SAFETY: the token's right is given up.
+                unsafe { Self::no_right(core, right) };
+                resume_unwind(panic);
+            }
+        }
+        // SAFETY: ours to run.
         let store = unsafe { &mut *core.as_ptr() };
         store.set_pending(Pending::Panic(panic), Default::default());
-        store.release(leaf);
-        // SAFETY: the caller's.
+        // a second panic, of a payload's destructor, is only reported
+        drop(store.release_call());
+        // SAFETY: ours to run.
         unsafe { Self::done(core, Outcome::Trapped) };
         Answer::None
     }
@@ -696,11 +706,14 @@ impl OwnedCall {
     unsafe fn cancel_orphan(core: NonNull<StoreCore>) {
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
-        if let Some(leaf) = NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut())) {
-            store.release(leaf);
-        }
+        let released = store.release_call();
         // SAFETY: the caller's.
         unsafe { Self::free(core) };
+        if let Err(panic) = released
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
+        }
     }
 
     /// The token of a call whose handle is gone, or going, is used or dropped: whoever comes last cancels the call.
@@ -768,13 +781,26 @@ impl OwnedCall {
 pub struct Call<T: 'static, R> {
     /// `None` once the store was given back.
     store: Option<NonNull<StoreInner<T>>>,
-    result: PhantomData<fn() -> R>,
+    /// Invariant in `T`: host functions of the store are made for just this type.
+    result: PhantomData<fn(T) -> (T, R)>,
+}
+
+/// Sets a call's home back when its handle has looked at the chain.
+struct Unlock<'a> {
+    home: Option<&'a AtomicUsize>,
+    here: usize,
+}
+
+impl Drop for Unlock<'_> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home {
+            home.store(self.here, Ordering::Release);
+        }
+    }
 }
 
 // SAFETY: `start` demands a store that is `Send`; all that is shared with tokens is settled by atomics.
 unsafe impl<T: Send, R> Send for Call<T, R> {}
-// SAFETY: a shared handle only reads atomics.
-unsafe impl<T: Send, R> Sync for Call<T, R> {}
 
 impl<T, R> Unpin for Call<T, R> {}
 
@@ -804,15 +830,16 @@ impl<T: Send + 'static, R> Call<T, R> {
         begin: impl FnOnce(NonNull<StoreCore>) -> Outcome,
     ) -> Self {
         let inner = store.inner;
-        mem::forget(store);
         let core: NonNull<StoreCore> = inner.cast();
+        // SAFETY: owned. (A function of another store panics here, while the store is still its owner's.)
+        unsafe { &mut *core.as_ptr() }.begin_use(id);
+        mem::forget(store);
         let this = Self {
             store: Some(inner),
             result: PhantomData,
         };
         // SAFETY: owned.
         let owned = unsafe { &mut *core.as_ptr() };
-        owned.begin_use(id);
         owned.activations.mode = Mode::Owned;
         owned.forget_stack_limits();
         owned.call.home.store(this_thread(), Ordering::Relaxed);
@@ -869,14 +896,11 @@ impl<T, R> Call<T, R> {
         // SAFETY: parked, and nobody can start to run it: it is the handle's, or its home is locked.
         let store = unsafe { &mut *core.as_ptr() };
         let leaf = NonNull::new(store.call.leaf).expect("a parked call has a leaf");
-        let value = inspect(store, leaf);
-        if state == PARKED_TOKEN {
-            // SAFETY: the handle keeps the store.
-            unsafe { OwnedCall::of(core) }
-                .home
-                .store(here, Ordering::Release);
-        }
-        Some(value)
+        let _unlock = Unlock {
+            home: (state == PARKED_TOKEN).then_some(&call.home),
+            here,
+        };
+        Some(inspect(store, leaf))
     }
 
     /// The guest frames that wait, innermost first. `None` if the call runs, has ended, or was last run by another thread,
@@ -895,15 +919,23 @@ impl<T, R> Call<T, R> {
     ///
     /// # Errors
     /// If tier-0 code is needed and cannot be made; the frames before are normalized then.
-    pub fn normalize(&mut self, mut choose: impl FnMut(usize) -> bool) -> Option<Result<usize>> {
-        // SAFETY: `inspect` says the chain is nobody's but ours.
-        self.inspect(|store, leaf| unsafe { store.normalize_links(leaf, |_, frame| choose(frame)) })
+    pub fn normalize(&mut self, choose: impl FnMut(usize) -> bool) -> Option<Result<usize>> {
+        // `choose` may do anything, so it is asked while nothing is locked
+        let frames = self.frames()?.len();
+        let chosen: Vec<bool> = (0..frames).map(choose).collect();
+        self.inspect(|store, leaf| {
+            // SAFETY: `inspect` says the chain is nobody's but ours.
+            unsafe {
+                store.normalize_links(leaf, |_, frame| chosen.get(frame).copied().unwrap_or(false))
+            }
+        })
     }
 
     /// The store, taken out of the handle.
     fn take_store(&mut self) -> Store<T> {
         Store {
             inner: self.store.take().expect("given back once"),
+            data: PhantomData,
         }
     }
 }

@@ -16,6 +16,7 @@ use midair_jit::{
 use std::{
     fmt,
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -26,6 +27,8 @@ use std::{
 /// a few hundred bytes.
 pub struct Store<T: 'static> {
     pub(crate) inner: NonNull<StoreInner<T>>,
+    /// Invariant in `T`: host functions of the store are made for just this type.
+    pub(crate) data: PhantomData<fn(T) -> T>,
 }
 
 #[repr(C)]
@@ -105,6 +108,7 @@ impl<T> Store<T> {
         let inner = Box::new(StoreInner { core, data });
         Self {
             inner: NonNull::from(Box::leak(inner)),
+            data: PhantomData,
         }
     }
 
@@ -175,13 +179,18 @@ impl<T: fmt::Debug> fmt::Debug for Store<T> {
 
 impl Drop for StoreCore {
     fn drop(&mut self) {
-        self.cancel_everything();
+        let cancelled = catch_unwind(AssertUnwindSafe(|| self.cancel_everything()));
         if self.has_deadline {
             self.engine.remove_deadline(self.id);
         }
         for &instance in &self.instances {
             // SAFETY: owned by this store; nothing runs in it.
             unsafe { InstanceInner::free(instance) };
+        }
+        if let Err(panic) = cancelled
+            && !std::thread::panicking()
+        {
+            resume_unwind(panic);
         }
     }
 }

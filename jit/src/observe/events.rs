@@ -5,7 +5,10 @@ use crate::{
     error::NotOptimized,
     wasm::types::{FuncIndex, WasmOffset},
 };
-use std::fmt;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,11 +162,13 @@ impl Observer {
         self.sink.is_some()
     }
 
-    /// Tells of an event, which is made only if somebody listens.
+    /// Tells of an event, which is made only if somebody listens. Guest code may be above: a panic of the listener is
+    /// reported by the panic hook and goes no further.
     #[inline]
     pub fn record(&self, event: impl FnOnce() -> Event) {
         if let Some(sink) = &self.sink {
-            sink(event());
+            let event = event();
+            drop(catch_unwind(AssertUnwindSafe(|| sink(event))));
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Room a helper may use below the stack limit.
-pub const HELPER_STACK: usize = 64 << 10;
+pub const HELPER_STACK: usize = 128 << 10;
 
 /// A counter that never runs out in practice: of a frame whose loop is not optimized.
 const NEVER: u32 = i32::MAX.cast_unsigned();
