@@ -17,7 +17,8 @@ use crate::{
     options::ResumptionPath,
 };
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, LittleEndian, RegisterRule, UnwindContext, UnwindSection,
+    BaseAddresses, CfaRule, EhFrame, LittleEndian, ReaderOffset, Register, RegisterRule,
+    UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow,
 };
 use midair_continuation::Header;
 
@@ -80,6 +81,14 @@ fn address(register: u64) -> usize {
     usize::try_from(register).expect("registers have 64 bits, and so have addresses")
 }
 
+/// Room for unwinding without the heap: our tables have a handful of rules and remember no rows.
+struct OnStack;
+
+impl<T: ReaderOffset> UnwindContextStorage<T> for OnStack {
+    type Rules = [(Register, RegisterRule<T>); 8];
+    type Stack = [UnwindTableRow<T, Self>; 2];
+}
+
 /// The frame register of the frame that the captured context stands in, computed from its canonical frame address.
 ///
 /// # Safety
@@ -87,7 +96,7 @@ fn address(register: u64) -> usize {
 unsafe fn frame_by_cfi(code: &PublishedCode, registers: &RegisterContext) -> usize {
     let table = EhFrame::new(code.eh_frame(), LittleEndian);
     let bases = BaseAddresses::default();
-    let mut unwind = UnwindContext::new();
+    let mut unwind = UnwindContext::<usize, OnStack>::new_in();
     let row = table
         .unwind_info_for_address(&bases, &mut unwind, registers.rip, EhFrame::cie_from_offset)
         .expect("the table covers its code");
