@@ -917,6 +917,9 @@ impl<T, R> Call<T, R> {
     /// Rewrites the waiting frames that `choose` picks (the innermost is 0) into their canonical layout: they go on in
     /// tier-0. This never changes a result. Gives how many there were; `None` as for [`frames`](Self::frames).
     ///
+    /// A listener of events ([`Config::on_event`](crate::Config::on_event)) must not wait for this call's token meanwhile:
+    /// whoever uses the token waits until the frames are rewritten.
+    ///
     /// # Errors
     /// If tier-0 code is needed and cannot be made; the frames before are normalized then.
     pub fn normalize(&mut self, choose: impl FnMut(usize) -> bool) -> Option<Result<usize>> {
