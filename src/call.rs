@@ -9,7 +9,7 @@ use crate::{
     dispatch::{self, Beneath, Mode, ModeGuard, Outcome, Parked, Progress},
     error::{Error, FrameInfo, Result},
     helpers::context_of_instance,
-    host::{LeafKind, vtable_of},
+    host::{LeafKind, context_of, vtable_of},
     instance::Func,
     resumption::Call,
     store::{AsContextMut, Store, StoreCore, StoreInner},
@@ -96,8 +96,7 @@ unsafe fn finish_sync(core: NonNull<StoreCore>, mut outcome: Outcome) -> Result<
             Outcome::Trapped => return Err(failed(core)),
             Outcome::Suspended(leaf) => {
                 // SAFETY: the leaf of a chain this owns.
-                let (kind, context) =
-                    unsafe { (vtable_of(leaf).kind, dispatch::leaf_context(leaf)) };
+                let (kind, context) = unsafe { (vtable_of(leaf).kind, context_of(leaf)) };
                 assert_eq!(
                     kind,
                     LeafKind::Yield,

@@ -724,16 +724,6 @@ pub(crate) unsafe fn poll_once(
     }
 }
 
-/// The context a leaf's caller runs in.
-///
-/// # Safety
-/// `leaf` is a live host leaf.
-#[inline]
-pub(crate) unsafe fn leaf_context(leaf: NonNull<Header>) -> *mut VmContext {
-    // SAFETY: the caller's.
-    unsafe { context_of(leaf) }
-}
-
 impl StoreCore {
     /// A leaf's payload is gone: goes on behind it, with its results or without.
     ///

@@ -28,9 +28,9 @@
 
 use crate::{
     call::{TypedFunc, unsafe_context},
-    dispatch::{self, Mode, Outcome, complete, leaf_context},
+    dispatch::{self, Mode, Outcome, complete},
     error::{Error, FrameInfo, NotCurrent, Pending, Result},
-    host::{LeafKind, vtable_of},
+    host::{LeafKind, context_of, vtable_of},
     store::{Store, StoreCore, StoreInner},
     values::{WasmParams, WasmResults},
 };
@@ -498,7 +498,7 @@ impl OwnedCall {
         // SAFETY: the leaf of the parked chain.
         let vtable = unsafe { vtable_of(leaf) };
         // SAFETY: the same.
-        let context = unsafe { leaf_context(leaf) };
+        let context = unsafe { context_of(leaf) };
         // SAFETY: an awaiter's leaf, completed once; its context is alive.
         let outcome = match unsafe { complete(vtable, leaf, &mut *context) } {
             // SAFETY: ours to run; the payload is gone.
@@ -528,7 +528,7 @@ impl OwnedCall {
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
         // SAFETY: the leaf of the parked chain.
-        let context = unsafe { leaf_context(leaf) };
+        let context = unsafe { context_of(leaf) };
         // SAFETY: an awaiter's leaf, given up once.
         let pending = unsafe { give_up(leaf, reason) };
         // SAFETY: ours to run; the payload is gone.
@@ -596,7 +596,7 @@ impl OwnedCall {
                 }
                 LeafKind::Yield => {
                     // SAFETY: the same leaf.
-                    let context = unsafe { leaf_context(leaf) };
+                    let context = unsafe { context_of(leaf) };
                     // SAFETY: ours to run; a forced suspension has no payload.
                     outcome = unsafe { StoreCore::leaf_done(core, context, leaf, Ok(())) };
                 }
@@ -647,22 +647,35 @@ impl OwnedCall {
     #[cold]
     unsafe fn offer(core: NonNull<StoreCore>) {
         // SAFETY: the caller's.
+        if !unsafe { Self::hand_over(core, OFFERED, PARKED_FUTURE) } {
+            // SAFETY: the handle is gone, the right is here.
+            unsafe { Self::cancel_orphan(core) };
+        }
+    }
+
+    /// Leaves the call to its handle, as the last thing this thread does with it, and wakes the handle. False if the handle
+    /// is gone: the call is still this thread's.
+    ///
+    /// # Safety
+    /// The caller has the right to run the call, and gives it up if this is true.
+    unsafe fn hand_over(core: NonNull<StoreCore>, claim: u8, state: u8) -> bool {
+        // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
         call.state.store(LEAVING, Ordering::SeqCst);
         if call
             .claim
-            .compare_exchange(OPEN, OFFERED, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(OPEN, claim, Ordering::AcqRel, Ordering::Acquire)
             .is_err()
         {
-            // SAFETY: the handle is gone, the right is here.
-            unsafe { Self::cancel_orphan(core) };
-            return;
+            return false;
         }
+        // once the state is settled the handle may free the store, so the waker is taken before
         let waker = call.waker.take();
-        call.state.store(PARKED_FUTURE, Ordering::SeqCst);
+        call.state.store(state, Ordering::SeqCst);
         if let Some(waker) = waker {
             waker.wake();
         }
+        true
     }
 
     /// The call has ended.
@@ -680,21 +693,10 @@ impl OwnedCall {
         } else {
             ptr::null_mut()
         };
-        let call = &store.call;
-        call.state.store(LEAVING, Ordering::SeqCst);
-        if call
-            .claim
-            .compare_exchange(OPEN, FINISHED, Ordering::AcqRel, Ordering::Acquire)
-            .is_err()
-        {
+        // SAFETY: the caller's.
+        if !unsafe { Self::hand_over(core, FINISHED, DONE) } {
             // SAFETY: the handle is gone.
             unsafe { Self::free(core) };
-            return;
-        }
-        let waker = call.waker.take();
-        call.state.store(DONE, Ordering::SeqCst);
-        if let Some(waker) = waker {
-            waker.wake();
         }
     }
 
