@@ -290,19 +290,22 @@ impl StoreCore {
             return Outcome::Returned(exit.context);
         }
         // SAFETY: (2).
-        unsafe { Self::left(this, exit, ptr::null_mut()) }
+        unsafe { Self::left::<true>(this, exit, ptr::null_mut()) }
     }
 
     /// Guest code left without having returned: it is suspended, and `rest` waits for its results, or it trapped.
     ///
     /// # Safety
-    /// The caller uses the store exclusively and owns `rest`.
+    /// The caller uses the store exclusively and owns `rest`. `WATCHED` may be false only if the store is not.
     #[inline(always)]
-    unsafe fn left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        // SAFETY: the caller's.
-        let core = unsafe { &mut *this.as_ptr() };
+    unsafe fn left<const WATCHED: bool>(
+        this: NonNull<Self>,
+        exit: Exit,
+        rest: *mut Header,
+    ) -> Outcome {
         if exit.word != EXIT_SUSPENDED {
-            core.trapped(rest);
+            // SAFETY: the caller's.
+            unsafe { &mut *this.as_ptr() }.trapped(rest);
             return Outcome::Trapped;
         }
         // SAFETY: the context that guest code left with.
@@ -311,8 +314,12 @@ impl StoreCore {
         unsafe { (*context.chain_tail).next = rest };
         // SAFETY: a suspension begins with a leaf.
         let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
-        if core.watched {
-            core.suspended(leaf);
+        if WATCHED {
+            // SAFETY: the caller's.
+            let core = unsafe { &mut *this.as_ptr() };
+            if core.watched {
+                core.suspended(leaf);
+            }
         }
         Outcome::Suspended(leaf)
     }
@@ -322,8 +329,9 @@ impl StoreCore {
     /// # Safety
     /// 1. The caller owns the chain from `head` on and gives it up; its leaf is gone.
     /// 2. The caller uses the store exclusively, and the context's stack limit is set for this thread.
+    /// 3. `WATCHED` may be false only if the store is not.
     #[inline(always)]
-    pub(crate) unsafe fn resume(
+    unsafe fn resume<const WATCHED: bool>(
         this: NonNull<Self>,
         mut context: *mut VmContext,
         mut head: *mut Header,
@@ -340,7 +348,7 @@ impl StoreCore {
             let header = unsafe { link.as_ref() };
             head = header.next;
             // SAFETY: (2).
-            if unsafe { (*this.as_ptr()).watched } {
+            if WATCHED && unsafe { (*this.as_ptr()).watched } {
                 // SAFETY: (1), (2).
                 unsafe { record_resume(&*this.as_ptr(), link) };
             }
@@ -348,12 +356,14 @@ impl StoreCore {
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
             if exit.word != EXIT_RETURNED {
-                // SAFETY: (2).
-                return unsafe { Self::left(this, exit, head) };
+                // SAFETY: (2), (3).
+                return unsafe { Self::left::<WATCHED>(this, exit, head) };
             }
         }
-        // SAFETY: (2).
-        unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+        if WATCHED {
+            // SAFETY: (2).
+            unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+        }
         Outcome::Returned(context)
     }
 
@@ -744,7 +754,7 @@ impl StoreCore {
                 // SAFETY: alive as long as the store.
                 unsafe { (*context).stack_limit = stack_limit(max) };
                 // SAFETY: the caller's.
-                unsafe { Self::leaf_ready(this, context, leaf) }
+                unsafe { Self::leaf_ready::<true>(this, context, leaf) }
             }
             // SAFETY: the caller's.
             Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
@@ -755,9 +765,9 @@ impl StoreCore {
     ///
     /// # Safety
     /// The caller owns the chain and uses the store exclusively. The context's stack limit was set on this thread, or is out
-    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)).
+    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)). `WATCHED` may be false only if the store is not.
     #[inline(always)]
-    pub(crate) unsafe fn leaf_ready(
+    pub(crate) unsafe fn leaf_ready<const WATCHED: bool>(
         this: NonNull<Self>,
         context: *mut VmContext,
         leaf: NonNull<Header>,
@@ -768,15 +778,15 @@ impl StoreCore {
         let context_ref = unsafe { &mut *context };
         // SAFETY: the payload is gone, the block out of the chain.
         unsafe { context_ref.free_lists.give_leaf(leaf) };
-        // SAFETY: the caller's.
-        let enough = unsafe { (*this.as_ptr()).enough_stack };
         // the limit set before will do if there is room enough above it
-        if context_ref.stack_limit > here().wrapping_sub(enough) {
+        // SAFETY: the caller's.
+        let wanted = here().wrapping_sub(unsafe { (*this.as_ptr()).enough_stack });
+        if context_ref.stack_limit > wanted {
             // SAFETY: the caller's.
             context_ref.stack_limit = stack_limit(unsafe { (*this.as_ptr()).max_wasm_stack });
         }
         // SAFETY: the caller's.
-        unsafe { Self::resume(this, context, next) }
+        unsafe { Self::resume::<WATCHED>(this, context, next) }
     }
 
     /// A leaf failed and its payload is gone: whoever waits for it goes too.

@@ -565,8 +565,7 @@ where
         R: HostResult,
     {
         // SAFETY: made for this closure and store type below.
-        let call =
-            unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
+        let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
             let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
