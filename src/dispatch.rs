@@ -28,7 +28,7 @@ use midair_continuation::{
     header::{FLAG_COUNT_RESUMES, FLAG_HOST_LEAF, FLAG_SWITCH, LeafType},
 };
 use midair_jit::{
-    arch::x86_64::enter::{Exit, enter},
+    arch::x86_64::enter::enter,
     code::{draft::CodeKind, published::Site},
     frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED},
     observe::events::Event,
@@ -289,27 +289,28 @@ impl StoreCore {
             unsafe { &*this.as_ptr() }.observe(|| Event::Return);
             return Outcome::Returned(exit.context);
         }
+        if exit.word == EXIT_SUSPENDED {
+            // SAFETY: (2).
+            return unsafe { Self::left_suspended::<true>(this, exit.context, ptr::null_mut()) };
+        }
         // SAFETY: (2).
-        unsafe { Self::left::<true>(this, exit, ptr::null_mut()) }
+        unsafe { &mut *this.as_ptr() }.trapped(ptr::null_mut());
+        Outcome::Trapped
     }
 
-    /// Guest code left without having returned: it is suspended, and `rest` waits for its results, or it trapped.
+    /// Guest code left suspended, and `rest` waits for its results.
     ///
     /// # Safety
-    /// The caller uses the store exclusively and owns `rest`. `WATCHED` may be false only if the store is not.
+    /// The caller uses the store exclusively and owns `rest`; guest code left in `context`. `WATCHED` may be false only if
+    /// the store is not.
     #[inline(always)]
-    unsafe fn left<const WATCHED: bool>(
+    unsafe fn left_suspended<const WATCHED: bool>(
         this: NonNull<Self>,
-        exit: Exit,
+        context: *mut VmContext,
         rest: *mut Header,
     ) -> Outcome {
-        if exit.word != EXIT_SUSPENDED {
-            // SAFETY: the caller's.
-            unsafe { &mut *this.as_ptr() }.trapped(rest);
-            return Outcome::Trapped;
-        }
         // SAFETY: the context that guest code left with.
-        let context = unsafe { &mut *exit.context };
+        let context = unsafe { &mut *context };
         // SAFETY: the last continuation linked, or the leaf.
         unsafe { (*context.chain_tail).next = rest };
         // SAFETY: a suspension begins with a leaf.
@@ -355,9 +356,14 @@ impl StoreCore {
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
-            if exit.word != EXIT_RETURNED {
+            if exit.word == EXIT_SUSPENDED {
                 // SAFETY: (2), (3).
-                return unsafe { Self::left::<WATCHED>(this, exit, head) };
+                return unsafe { Self::left_suspended::<WATCHED>(this, context, head) };
+            }
+            if exit.word != EXIT_RETURNED {
+                // SAFETY: (2).
+                unsafe { &mut *this.as_ptr() }.trapped(head);
+                return Outcome::Trapped;
             }
         }
         if WATCHED {
