@@ -51,6 +51,9 @@ impl Val {
             ValType::I64 => Self::I64(<i64 as Bits>::from_bits(bits)),
             ValType::F32 => Self::F32(<u32 as Bits>::from_bits(bits)),
             ValType::F64 => Self::F64(bits),
+            ValType::FuncRef | ValType::ExternRef => {
+                unreachable!("no module with references is let through")
+            }
         }
     }
 }

@@ -21,6 +21,8 @@ impl Display for Type {
             Self::I64 => "i64",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::FuncRef => "funcref",
+            Self::ExternRef => "externref",
             Self::Ptr => "ptr",
         })
     }
@@ -289,6 +291,8 @@ mod parse {
                 "i64" => ValType::I64,
                 "f32" => ValType::F32,
                 "f64" => ValType::F64,
+                "funcref" => ValType::FuncRef,
+                "externref" => ValType::ExternRef,
                 other => panic!("a type expected, found {other}"),
             }
         }

@@ -46,6 +46,10 @@ pub enum Type {
     F32,
     /// 64-bit float.
     F64,
+    /// A function or null.
+    FuncRef,
+    /// A reference of the host's or null.
+    ExternRef,
     /// A native address; never in a frame state, never live across a suspension point.
     Ptr,
 }
@@ -64,6 +68,8 @@ impl From<ValType> for Type {
             ValType::I64 => Self::I64,
             ValType::F32 => Self::F32,
             ValType::F64 => Self::F64,
+            ValType::FuncRef => Self::FuncRef,
+            ValType::ExternRef => Self::ExternRef,
         }
     }
 }

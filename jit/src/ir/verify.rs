@@ -162,6 +162,7 @@ impl Verifier<'_> {
                 let fits = match ty {
                     Type::I32 | Type::F32 => *bits <= u64::from(u32::MAX),
                     Type::I64 | Type::F64 => true,
+                    Type::FuncRef | Type::ExternRef => *bits == 0,
                     Type::Ptr => false,
                 };
                 if fits {

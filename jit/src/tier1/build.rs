@@ -893,6 +893,8 @@ pub(super) fn val_type(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::FuncRef => ValType::FuncRef,
+        Type::ExternRef => ValType::ExternRef,
         Type::Ptr => unreachable!("no address is on the operand stack"),
     }
 }

@@ -297,7 +297,9 @@ impl<'a> Lower<'a> {
                 dst,
                 bits,
             },
-            Type::I32 | Type::I64 | Type::Ptr => MInst::Const { dst, bits },
+            Type::I32 | Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => {
+                MInst::Const { dst, bits }
+            }
         });
         dst
     }
@@ -783,7 +785,7 @@ impl<'a> Lower<'a> {
                 let mem = self.global(self.layout.globals[global.index()]);
                 let op = match self.ir.type_of(value) {
                     Type::I32 => StoreOp::I32Store,
-                    Type::I64 | Type::Ptr => StoreOp::I64Store,
+                    Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => StoreOp::I64Store,
                     Type::F32 => StoreOp::F32Store,
                     Type::F64 => StoreOp::F64Store,
                 };
@@ -1339,14 +1341,14 @@ impl<'a> Lower<'a> {
 fn size_of_type(ty: Type) -> Size {
     match ty {
         Type::I32 | Type::F32 => Size::S32,
-        Type::I64 | Type::F64 | Type::Ptr => Size::S64,
+        Type::I64 | Type::F64 | Type::FuncRef | Type::ExternRef | Type::Ptr => Size::S64,
     }
 }
 
 fn load_of(ty: Type) -> LoadOp {
     match ty {
         Type::I32 => LoadOp::I32Load,
-        Type::I64 | Type::Ptr => LoadOp::I64Load,
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => LoadOp::I64Load,
         Type::F32 => LoadOp::F32Load,
         Type::F64 => LoadOp::F64Load,
     }

@@ -326,6 +326,8 @@ impl Module {
                     ValType::I64 => &[ValType::I64],
                     ValType::F32 => &[ValType::F32],
                     ValType::F64 => &[ValType::F64],
+                    ValType::FuncRef => &[ValType::FuncRef],
+                    ValType::ExternRef => &[ValType::ExternRef],
                 },
             },
             wasmparser::BlockType::FuncType(index) => {
@@ -386,6 +388,8 @@ fn val_type(ty: wasmparser::ValType) -> ValType {
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::FUNCREF => ValType::FuncRef,
+        wasmparser::ValType::EXTERNREF => ValType::ExternRef,
         wasmparser::ValType::V128 | wasmparser::ValType::Ref(_) => {
             unreachable!("refused by validation")
         }

@@ -16,6 +16,8 @@ pub(crate) fn wasm_type(ty: Type) -> ValType {
         Type::I64 | Type::Ptr => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::FuncRef => ValType::FuncRef,
+        Type::ExternRef => ValType::ExternRef,
     }
 }
 
