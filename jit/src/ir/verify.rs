@@ -5,7 +5,9 @@
 use super::{
     cfg::Cfg,
     liveness,
-    value::{Block, ENTRY, Entry, Function, InstData, Jump, Type, Value, ValueDef},
+    value::{
+        Block, Callee, ENTRY, Entry, Function, InstData, Jump, TableOp, Type, Value, ValueDef,
+    },
 };
 use std::fmt::Write;
 
@@ -150,6 +152,10 @@ impl Verifier<'_> {
                 Err(format!("{value} is a {found:?}, not a {ty:?}"))
             }
         };
+        let reference = |value: Value| match func.type_of(value) {
+            ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
+            found => Err(format!("{value} is a {found:?}, not a reference")),
+        };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;
             if i32::try_from(offset).is_err() {
@@ -213,9 +219,41 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
+            InstData::TableCheck { index, .. } | InstData::TableLoad { index, .. } => {
+                want(*index, Type::I32)
+            }
+            InstData::TableStore { index, value, .. } => {
+                want(*index, Type::I32)?;
+                reference(*value).map(drop)
+            }
+            InstData::Table { op, args } => {
+                let element = match op {
+                    TableOp::Grow(_) => args.first(),
+                    TableOp::Fill(_) => args.get(1),
+                    _ => None,
+                };
+                let element = match element {
+                    Some(&element) => reference(element)?,
+                    None => Type::FuncRef,
+                };
+                let wanted = op.params(element);
+                if args.len() != wanted.len() {
+                    return Err("wrong number of operands".to_owned());
+                }
+                args.iter()
+                    .zip(wanted)
+                    .try_for_each(|(&arg, ty)| want(arg, ty))
+            }
+            InstData::FuncCheck { func, .. } => want(*func, Type::FuncRef),
             InstData::Call {
-                ty, args, state, ..
+                callee,
+                ty,
+                args,
+                state,
             } => {
+                if let Callee::Reference(func) = callee {
+                    want(*func, Type::FuncRef)?;
+                }
                 if args.len() != ty.params.len() {
                     return Err("wrong number of arguments".to_owned());
                 }
@@ -243,6 +281,7 @@ impl Verifier<'_> {
             }
             InstData::MemoryBase
             | InstData::MemorySize
+            | InstData::TableSize { .. }
             | InstData::GlobalGet { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),
