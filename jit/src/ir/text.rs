@@ -544,6 +544,10 @@ mod parse {
                         TrapCode::BadConversionToInteger,
                         TrapCode::StackOverflow,
                         TrapCode::Interrupt,
+                        TrapCode::TableOutOfBounds,
+                        TrapCode::UndefinedElement,
+                        TrapCode::UninitializedElement,
+                        TrapCode::IndirectCallTypeMismatch,
                     ];
                     InstData::Trap {
                         code: named(&codes, &code).expect("a trap code"),

@@ -145,6 +145,14 @@ pub enum TrapCode {
     StackOverflow = 6,
     /// The epoch deadline was reached.
     Interrupt = 7,
+    /// An access outside a table.
+    TableOutOfBounds = 8,
+    /// An indirect call outside its table.
+    UndefinedElement = 9,
+    /// An indirect call of a null reference.
+    UninitializedElement = 10,
+    /// An indirect call of a function of another type.
+    IndirectCallTypeMismatch = 11,
 }
 
 /// A jump to a block, with its arguments.
@@ -479,6 +487,10 @@ impl fmt::Display for TrapCode {
             Self::BadConversionToInteger => "invalid conversion to integer",
             Self::StackOverflow => "call stack exhausted",
             Self::Interrupt => "interrupted: the epoch deadline was reached",
+            Self::TableOutOfBounds => "out of bounds table access",
+            Self::UndefinedElement => "undefined element",
+            Self::UninitializedElement => "uninitialized element",
+            Self::IndirectCallTypeMismatch => "indirect call type mismatch",
         })
     }
 }

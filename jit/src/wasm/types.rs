@@ -125,6 +125,14 @@ index_type!(
     GlobalIndex, "global"
 );
 index_type!(
+    /// A table of a module, imported ones first.
+    TableIndex, "table"
+);
+index_type!(
+    /// An element segment of a module.
+    ElementIndex, "elem"
+);
+index_type!(
     /// A local of a function, parameters first.
     LocalIndex, "local"
 );
