@@ -200,6 +200,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -254,6 +255,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),
@@ -345,7 +347,8 @@ impl InstData {
             | Self::MemoryBase
             | Self::Load { .. }
             | Self::MemorySize
-            | Self::GlobalGet { .. } => true,
+            | Self::GlobalGet { .. }
+            | Self::RefFunc { .. } => true,
             _ => false,
         }
     }
@@ -390,6 +393,7 @@ impl Function {
             | InstData::GlobalGet { ty, .. } => vec![*ty],
             InstData::Unary { op, .. } => vec![op.types().1],
             InstData::Binary { op, .. } => vec![op.types().1],
+            InstData::RefFunc { .. } => vec![Type::FuncRef],
             InstData::MemoryBase => vec![Type::Ptr],
             InstData::Load { op, .. } => vec![op.result_type()],
             InstData::MemorySize | InstData::MemoryGrow { .. } => vec![Type::I32],

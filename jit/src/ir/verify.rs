@@ -5,7 +5,9 @@
 use super::{
     cfg::Cfg,
     liveness,
-    value::{Block, ENTRY, Entry, Function, InstData, Jump, Type, Value, ValueDef},
+    value::{
+        BinaryOp, Block, ENTRY, Entry, Function, InstData, Jump, Type, UnaryOp, Value, ValueDef,
+    },
 };
 use std::fmt::Write;
 
@@ -150,6 +152,12 @@ impl Verifier<'_> {
                 Err(format!("{value} is a {found:?}, not a {ty:?}"))
             }
         };
+        // references are compared with null as the words they are
+        let want_word = |value: Value| {
+            want(value, Type::I64)
+                .or_else(|_| want(value, Type::FuncRef))
+                .or_else(|_| want(value, Type::ExternRef))
+        };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;
             if i32::try_from(offset).is_err() {
@@ -171,7 +179,18 @@ impl Verifier<'_> {
                     Err(format!("no {ty:?} is {bits:#x}"))
                 }
             }
+            InstData::Unary {
+                op: UnaryOp::I64Eqz,
+                arg,
+            } => want_word(*arg),
             InstData::Unary { op, arg } => want(*arg, op.types().0),
+            InstData::Binary {
+                op: BinaryOp::I64Eq | BinaryOp::I64Ne,
+                args,
+            } => {
+                want_word(args[0])?;
+                want_word(args[1])
+            }
             InstData::Binary { op, args } => {
                 want(args[0], op.types().0)?;
                 // Shifts and rotations of i64 have an i64 count, as in Wasm.
@@ -244,6 +263,7 @@ impl Verifier<'_> {
             InstData::MemoryBase
             | InstData::MemorySize
             | InstData::GlobalGet { .. }
+            | InstData::RefFunc { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),
         }
