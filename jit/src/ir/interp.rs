@@ -244,6 +244,7 @@ impl<'m> Machine<'m> {
                         self.grow(get(*pages))
                     }
                     InstData::GlobalGet { global, .. } => self.globals[global.index()],
+                    InstData::RefFunc { func } => u64::from(func.0) + 1,
                     InstData::GlobalSet { global, value } => {
                         self.globals[global.index()] = get(*value);
                         0

@@ -202,6 +202,7 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -272,6 +273,7 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),
@@ -380,7 +382,8 @@ impl InstData {
             | Self::MemorySize
             | Self::TableLoad { .. }
             | Self::TableSize { .. }
-            | Self::GlobalGet { .. } => true,
+            | Self::GlobalGet { .. }
+            | Self::RefFunc { .. } => true,
             _ => false,
         }
     }
@@ -439,6 +442,7 @@ impl Function {
             | InstData::GlobalGet { ty, .. } => vec![*ty],
             InstData::Unary { op, .. } => vec![op.types().1],
             InstData::Binary { op, .. } => vec![op.types().1],
+            InstData::RefFunc { .. } => vec![Type::FuncRef],
             InstData::MemoryBase => vec![Type::Ptr],
             InstData::Load { op, .. } => vec![op.result_type()],
             InstData::MemorySize

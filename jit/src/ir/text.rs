@@ -106,6 +106,7 @@ impl Display for InstData {
             Self::MemorySize => write!(f, "memory_size"),
             Self::MemoryGrow { pages } => write!(f, "memory_grow {pages}"),
             Self::GlobalGet { ty, global } => write!(f, "global_get {ty} {}", global.0),
+            Self::RefFunc { func } => write!(f, "ref_func {}", func.0),
             Self::GlobalSet { global, value } => write!(f, "global_set {}, {value}", global.0),
             Self::TableCheck { table, index, code } => {
                 write!(f, "table_check {} {index} {code:?}", table.0)
@@ -514,6 +515,9 @@ mod parse {
                 "global_get" => InstData::GlobalGet {
                     ty: self.ty(),
                     global: GlobalIndex(self.u32()),
+                },
+                "ref_func" => InstData::RefFunc {
+                    func: FuncIndex(self.u32()),
                 },
                 "global_set" => InstData::GlobalSet {
                     global: GlobalIndex(self.u32()),

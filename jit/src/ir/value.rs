@@ -302,6 +302,11 @@ pub enum InstData {
         /// Which global.
         global: GlobalIndex,
     },
+    /// A reference to a function; not null. Its record never moves, but is each instance's own.
+    RefFunc {
+        /// Which function.
+        func: FuncIndex,
+    },
     /// Write a global.
     GlobalSet {
         /// Which global.

@@ -6,7 +6,8 @@ use super::{
     cfg::Cfg,
     liveness,
     value::{
-        Block, Callee, ENTRY, Entry, Function, InstData, Jump, TableOp, Type, Value, ValueDef,
+        BinaryOp, Block, Callee, ENTRY, Entry, Function, InstData, Jump, TableOp, Type, UnaryOp,
+        Value, ValueDef,
     },
 };
 use std::fmt::Write;
@@ -156,6 +157,12 @@ impl Verifier<'_> {
             ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
             found => Err(format!("{value} is a {found:?}, not a reference")),
         };
+        // references are compared with null as the words they are
+        let want_word = |value: Value| {
+            want(value, Type::I64)
+                .or_else(|_| want(value, Type::FuncRef))
+                .or_else(|_| want(value, Type::ExternRef))
+        };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;
             if i32::try_from(offset).is_err() {
@@ -177,7 +184,18 @@ impl Verifier<'_> {
                     Err(format!("no {ty:?} is {bits:#x}"))
                 }
             }
+            InstData::Unary {
+                op: UnaryOp::I64Eqz,
+                arg,
+            } => want_word(*arg),
             InstData::Unary { op, arg } => want(*arg, op.types().0),
+            InstData::Binary {
+                op: BinaryOp::I64Eq | BinaryOp::I64Ne,
+                args,
+            } => {
+                want_word(args[0])?;
+                want_word(args[1])
+            }
             InstData::Binary { op, args } => {
                 want(args[0], op.types().0)?;
                 // Shifts and rotations of i64 have an i64 count, as in Wasm.
@@ -283,6 +301,7 @@ impl Verifier<'_> {
             | InstData::MemorySize
             | InstData::TableSize { .. }
             | InstData::GlobalGet { .. }
+            | InstData::RefFunc { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),
         }

@@ -23,7 +23,7 @@ use crate::{
     },
     wasm::{
         liveness::Liveness,
-        module::Module,
+        module::{Module, null_type},
         types::{
             CodeOffset, FrameOffset, FuncIndex, LocalIndex, TableIndex, TypeIndex, ValType,
             WasmOffset,
@@ -386,7 +386,12 @@ impl<'a> Compiler<'a> {
                 landing: None,
             };
             emit_door(masm, &site.labels, &door);
+            let references = (0u32..)
+                .zip(site.layout.types())
+                .filter_map(|(word, ty)| (ty == ValType::ExternRef).then_some(word))
+                .collect();
             drafts.push(SiteDraft {
+                references,
                 map: (0u32..)
                     .take(site.layout.len())
                     .map(ImageSource::Word)
@@ -664,7 +669,9 @@ impl<'a> Compiler<'a> {
         let next = reader.get_binary_reader().peek_operator(reader);
         let fused = match next {
             Ok(Operator::BrIf { .. } | Operator::If { .. } | Operator::I32Eqz) => true,
-            Ok(Operator::Select) => matches!(condition, Condition::Flags(_)),
+            Ok(Operator::Select | Operator::TypedSelect { .. }) => {
+                matches!(condition, Condition::Flags(_))
+            }
             _ => false,
         };
         if fused {
@@ -781,7 +788,7 @@ impl<'a> Compiler<'a> {
                 let value = self.pop();
                 self.free(&value);
             }
-            Operator::Select => self.visit_select(),
+            Operator::Select | Operator::TypedSelect { .. } => self.visit_select(),
             Operator::LocalGet { local_index } => {
                 let local = LocalIndex(local_index);
                 self.push(self.local_types[local.index()], Loc::Local(local));
@@ -815,6 +822,15 @@ impl<'a> Compiler<'a> {
                     self.masm.store(width(ty), mem, reg);
                     self.free_gpr(reg);
                 }
+            }
+            Operator::RefNull { hty } => self.push(null_type(hty), Loc::Const(0)),
+            Operator::RefIsNull => self.eqz(ValType::I64, reader),
+            Operator::RefFunc { function_index } => {
+                let offset = self.layout.func_refs[function_index as usize];
+                let mem = Mem::context(offset.expect("validated: it is declared"));
+                let reg = self.alloc_gpr();
+                self.masm.lea(Width::W64, reg, mem);
+                self.push_gpr(ValType::FuncRef, reg);
             }
             Operator::MemorySize { .. } => {
                 let reg = self.alloc_gpr();

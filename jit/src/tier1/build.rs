@@ -28,7 +28,7 @@ use crate::{
     suspension::point::{CanonicalLayout, PointKind},
     wasm::{
         liveness::{LiveLocals, Liveness},
-        module::{BlockSignature, GlobalInit, Module},
+        module::{BlockSignature, GlobalInit, Module, null_type},
         types::{
             ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex, TypeIndex,
             ValType, WasmOffset,
@@ -748,7 +748,7 @@ impl<'m, 'b> Builder<'m, 'b> {
             Operator::Drop => {
                 self.pop();
             }
-            Operator::Select => {
+            Operator::Select | Operator::TypedSelect { .. } => {
                 let cond = self.pop();
                 let b = self.pop();
                 let a = self.pop();
@@ -786,6 +786,18 @@ impl<'m, 'b> Builder<'m, 'b> {
                     value,
                 })?;
             }
+            Operator::RefNull { hty } => {
+                let ty = null_type(hty).into();
+                self.result(InstData::Const { ty, bits: 0 })?;
+            }
+            Operator::RefIsNull => {
+                let arg = self.pop();
+                let op = UnaryOp::I64Eqz;
+                self.result(InstData::Unary { op, arg })?;
+            }
+            Operator::RefFunc { function_index } => self.result(InstData::RefFunc {
+                func: FuncIndex(function_index),
+            })?,
             Operator::MemorySize { .. } => self.result(InstData::MemorySize)?,
             Operator::MemoryGrow { .. } => {
                 let pages = self.pop();

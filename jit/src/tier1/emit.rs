@@ -29,7 +29,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
     frame::abi::{EXIT_RETURNED, Place, Places},
-    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
+    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, Type, UnaryOp},
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
     suspension::{
@@ -1220,6 +1220,14 @@ impl Emit<'_> {
                 values,
             } = suspension.site;
             let recipes = builder.recipes(&map, &values);
+            let references = (0u32..)
+                .zip(&values)
+                .filter_map(|(word, value)| {
+                    let reference =
+                        value.is_some_and(|value| self.ir.type_of(value) == Type::ExternRef);
+                    reference.then_some(word)
+                })
+                .collect();
             drafts.push((
                 suspension.labels,
                 SiteDraft {
@@ -1233,6 +1241,7 @@ impl Emit<'_> {
                             Source::Const(bits) => ImageSource::Const(bits),
                         })
                         .collect(),
+                    references,
                     recipes,
                     return_offset: suspension.returned,
                     door: CodeOffset(0),

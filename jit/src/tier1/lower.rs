@@ -781,6 +781,14 @@ impl<'a> Lower<'a> {
                     mem,
                 });
             }
+            InstData::RefFunc { func } => {
+                let offset = self.layout.func_refs[func.index()];
+                self.seq.push(MInst::Lea {
+                    size: Size::S64,
+                    dst: value_dst(),
+                    mem: Mem::context(offset.expect("validated: it is declared")),
+                });
+            }
             InstData::GlobalSet { global, value } => {
                 let mem = self.global(self.layout.globals[global.index()]);
                 let op = match self.ir.type_of(value) {

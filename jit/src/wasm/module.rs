@@ -483,6 +483,15 @@ pub struct BlockSignature<'a> {
     pub results: &'a [ValType],
 }
 
+/// The type of a null reference in a validated body.
+pub(crate) fn null_type(ty: wasmparser::HeapType) -> ValType {
+    if ty == wasmparser::HeapType::FUNC {
+        ValType::FuncRef
+    } else {
+        ValType::ExternRef
+    }
+}
+
 /// A value type that validation let through.
 fn val_type(ty: wasmparser::ValType) -> ValType {
     match ty {
@@ -691,6 +700,7 @@ fn unsupported_type(ty: &wasmparser::SubType) -> Option<String> {
 fn unsupported_value(ty: wasmparser::ValType) -> Option<String> {
     match ty {
         wasmparser::ValType::V128 => Some("v128 (SIMD)".to_owned()),
+        wasmparser::ValType::FUNCREF | wasmparser::ValType::EXTERNREF => None,
         wasmparser::ValType::Ref(ty) => Some(format!("reference type {ty}")),
         _ => None,
     }

@@ -24,7 +24,7 @@ pub(crate) fn wasm_type(ty: Type) -> ValType {
 fn load_of(ty: Type) -> LoadOp {
     match ty {
         Type::I32 => LoadOp::I32Load,
-        Type::I64 | Type::Ptr => LoadOp::I64Load,
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => LoadOp::I64Load,
         Type::F32 => LoadOp::F32Load,
         Type::F64 => LoadOp::F64Load,
     }
