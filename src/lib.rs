@@ -43,6 +43,10 @@ mod instance;
 
 mod memory;
 
+mod table;
+
+mod func_ref;
+
 mod values;
 
 mod call;
@@ -72,6 +76,7 @@ pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
+pub use table::Table;
 pub use values::{Val, WasmParams, WasmResults, WasmTy};
 
 pub use midair_executor as executor;
@@ -79,6 +84,7 @@ pub use midair_jit::{
     code::draft::CodeKind,
     observe::events::Event,
     runtime::functions::Job,
+    wasm::module::TableType,
     wasm::types::{FuncType, ValType},
 };
 

@@ -8,6 +8,7 @@ use crate::{
     instance::InstanceInner,
     memory::MemoryData,
     resumption::OwnedCall,
+    table::TableData,
 };
 use midair_jit::{
     arch::x86_64::cross_instance::CrossCall,
@@ -45,6 +46,7 @@ pub(crate) struct StoreCore {
     pub(crate) engine: Engine,
     pub(crate) instances: Vec<NonNull<InstanceInner>>,
     pub(crate) memories: Vec<MemoryData>,
+    pub(crate) tables: Vec<TableData>,
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
     pub(crate) transfer: Box<[u64]>,
@@ -87,6 +89,7 @@ impl<T> Store<T> {
             engine: engine.clone(),
             instances: Vec::new(),
             memories: Vec::new(),
+            tables: Vec::new(),
             globals: Vec::new(),
             transfer: Box::default(),
             crossings: Vec::new(),

@@ -5,6 +5,7 @@
     reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
 )]
 
+use crate::{instance::Func, store::StoreCore};
 use midair_jit::{
     frame::abi::{Place, Places},
     runtime::context::VmContext,
@@ -23,6 +24,8 @@ pub enum Val {
     F32(u32),
     /// A 64-bit float, by its bits.
     F64(u64),
+    /// A function, or none.
+    FuncRef(Option<Func>),
 }
 
 impl Val {
@@ -33,6 +36,7 @@ impl Val {
             Self::I64(_) => ValType::I64,
             Self::F32(_) => ValType::F32,
             Self::F64(_) => ValType::F64,
+            Self::FuncRef(_) => ValType::FuncRef,
         }
     }
 
@@ -42,6 +46,7 @@ impl Val {
             Self::I64(value) => value.cast_unsigned(),
             Self::F32(bits) => u64::from(bits),
             Self::F64(bits) => bits,
+            Self::FuncRef(func) => StoreCore::func_to_word(func),
         }
     }
 
@@ -65,6 +70,8 @@ impl fmt::Display for Val {
             Self::I64(value) => write!(f, "{value}"),
             Self::F32(bits) => write!(f, "{}", f32::from_bits(*bits)),
             Self::F64(bits) => write!(f, "{}", f64::from_bits(*bits)),
+            Self::FuncRef(None) => write!(f, "null"),
+            Self::FuncRef(Some(_)) => write!(f, "function"),
         }
     }
 }
@@ -84,6 +91,8 @@ from_native! {
     i64 => I64(|value| value);
     f32 => F32(f32::to_bits);
     f64 => F64(f64::to_bits);
+    Option<Func> => FuncRef(|func| func);
+    Func => FuncRef(Some);
 }
 
 /// A Rust type that is one Wasm value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`.
