@@ -6,7 +6,8 @@ use super::{
     cfg::Cfg,
     liveness,
     value::{
-        BinaryOp, Block, ENTRY, Entry, Function, InstData, Jump, Type, UnaryOp, Value, ValueDef,
+        BinaryOp, Block, Callee, ENTRY, Entry, Function, InstData, Jump, TableOp, Type, UnaryOp,
+        Value, ValueDef,
     },
 };
 use std::fmt::Write;
@@ -158,6 +159,10 @@ impl Verifier<'_> {
                 .or_else(|_| want(value, Type::FuncRef))
                 .or_else(|_| want(value, Type::ExternRef))
         };
+        let reference = |value: Value| match func.type_of(value) {
+            ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
+            found => Err(format!("{value} is a {found:?}, not a reference")),
+        };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;
             if i32::try_from(offset).is_err() {
@@ -232,9 +237,41 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
+            InstData::TableCheck { index, .. } | InstData::TableLoad { index, .. } => {
+                want(*index, Type::I32)
+            }
+            InstData::TableStore { index, value, .. } => {
+                want(*index, Type::I32)?;
+                reference(*value).map(drop)
+            }
+            InstData::Table { op, args } => {
+                let element = match op {
+                    TableOp::Grow(_) => args.first(),
+                    TableOp::Fill(_) => args.get(1),
+                    _ => None,
+                };
+                let element = match element {
+                    Some(&element) => reference(element)?,
+                    None => Type::FuncRef,
+                };
+                let wanted = op.params(element);
+                if args.len() != wanted.len() {
+                    return Err("wrong number of operands".to_owned());
+                }
+                args.iter()
+                    .zip(wanted)
+                    .try_for_each(|(&arg, ty)| want(arg, ty))
+            }
+            InstData::FuncCheck { func, .. } => want(*func, Type::FuncRef),
             InstData::Call {
-                ty, args, state, ..
+                callee,
+                ty,
+                args,
+                state,
             } => {
+                if let Callee::Reference(func) = callee {
+                    want(*func, Type::FuncRef)?;
+                }
                 if args.len() != ty.params.len() {
                     return Err("wrong number of arguments".to_owned());
                 }
@@ -262,6 +299,7 @@ impl Verifier<'_> {
             }
             InstData::MemoryBase
             | InstData::MemorySize
+            | InstData::TableSize { .. }
             | InstData::GlobalGet { .. }
             | InstData::RefFunc { .. }
             | InstData::Jump(_)

@@ -24,7 +24,10 @@ use crate::{
     wasm::{
         liveness::Liveness,
         module::{Module, null_type},
-        types::{CodeOffset, FrameOffset, FuncIndex, LocalIndex, ValType, WasmOffset},
+        types::{
+            CodeOffset, FrameOffset, FuncIndex, LocalIndex, TableIndex, TypeIndex, ValType,
+            WasmOffset,
+        },
     },
 };
 use wasmparser::{Operator, OperatorsReader};
@@ -764,6 +767,23 @@ impl<'a> Compiler<'a> {
             }
             Operator::Return => self.visit_return(),
             Operator::Call { function_index } => self.visit_call(FuncIndex(function_index)),
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            } => self.visit_call_indirect(TypeIndex(type_index), TableIndex(table_index)),
+            Operator::TableGet { table } => self.visit_table_get(TableIndex(table)),
+            Operator::TableSet { table } => self.visit_table_set(TableIndex(table)),
+            Operator::TableSize { table } => self.visit_table_size(TableIndex(table)),
+            Operator::TableGrow { table } => self.visit_table_grow(table),
+            Operator::TableFill { table } => self.visit_table_fill(table),
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => self.visit_table_copy(dst_table, src_table),
+            Operator::TableInit { elem_index, table } => {
+                self.visit_table_init(table, elem_index);
+            }
+            Operator::ElemDrop { elem_index } => self.visit_elem_drop(elem_index),
             Operator::Drop => {
                 let value = self.pop();
                 self.free(&value);
