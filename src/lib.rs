@@ -43,6 +43,8 @@ mod instance;
 
 mod memory;
 
+mod references;
+
 mod values;
 
 mod call;
@@ -70,6 +72,7 @@ pub use instance::{Extern, Func, Instance};
 pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
+pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
 pub use values::{Val, WasmParams, WasmResults, WasmTy};

@@ -757,7 +757,11 @@ macro_rules! define_is_supported {
             proposal
                 || matches!(
                     operator,
-                    Operator::TableGet { .. }
+                    Operator::RefNull { .. }
+                        | Operator::RefIsNull
+                        | Operator::RefFunc { .. }
+                        | Operator::TypedSelect { .. }
+                        | Operator::TableGet { .. }
                         | Operator::TableSet { .. }
                         | Operator::TableSize { .. }
                         | Operator::TableGrow { .. }
