@@ -47,6 +47,8 @@ mod table;
 
 mod func_ref;
 
+mod references;
+
 mod values;
 
 mod call;
@@ -74,6 +76,7 @@ pub use instance::{Extern, Func, Instance};
 pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
+pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
 pub use table::Table;

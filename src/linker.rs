@@ -263,7 +263,7 @@ impl<T: 'static> Linker<T> {
         if let Some(start) = start {
             let start = start.typed::<(), ()>(&store)?;
             // SAFETY: borrowed exclusively until the end.
-            unsafe { start.call_beneath(core, (), Beneath::Instantiate) }?;
+            unsafe { start.call_beneath(core, (), Beneath::Instantiate, store.host_frame()) }?;
         }
         Ok(instance)
     }

@@ -7,15 +7,15 @@
 
 use crate::{
     error::{Error, Result},
-    instance::{Func, InstanceInner},
+    instance::InstanceInner,
     store::{AsContext, AsContextMut, StoreCore},
     values::Val,
 };
 use midair_jit::{
-    runtime::context::{FuncRef, TableDescriptor},
+    runtime::context::TableDescriptor,
     wasm::{
         module::{ElementMode, GlobalInit, TableType},
-        types::{FuncIndex, ValType},
+        types::ValType,
     },
 };
 use std::{
@@ -285,46 +285,6 @@ impl StoreCore {
         }
         Some(())
     }
-
-    /// The word that stands for a function, or for none.
-    pub(crate) fn func_to_word(func: Option<Func>) -> u64 {
-        func.map_or(0, |func| {
-            let record = func.record().expect("whoever has a function got it as a value");
-            record.as_ptr().expose_provenance() as u64
-        })
-    }
-
-    /// The function that a word stands for, if any.
-    ///
-    /// # Safety
-    /// The word is a function reference of this store.
-    pub(crate) unsafe fn word_to_func(&self, word: u64) -> Option<Func> {
-        let address = usize::try_from(word).expect("a 64-bit machine");
-        let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRef>(address))?;
-        // SAFETY: the caller's; records live as long as their store.
-        let record = unsafe { record.as_ref() };
-        Some(Func {
-            store: self.id,
-            // SAFETY: a context is the front of its instance.
-            instance: unsafe { NonNull::new_unchecked(record.home.cast_mut()) }.cast(),
-            index: FuncIndex(record.index),
-        })
-    }
-
-    fn element_to_word(&self, ty: ValType, value: &Val) -> Result<u64> {
-        match *value {
-            Val::FuncRef(func) if ty == ValType::FuncRef => {
-                if let Some(func) = func {
-                    func.check_store(self.id);
-                }
-                Ok(Self::func_to_word(func))
-            }
-            ref other => Err(Error::msg(format_args!(
-                "a table of {ty} was given an element of type {}",
-                other.ty()
-            ))),
-        }
-    }
 }
 
 /// A handle of a table in a store.
@@ -365,18 +325,18 @@ impl Table {
     /// # Errors
     /// If `init` is not of the table's type, the limit of a store is reached, or the system refuses the memory.
     pub fn new(store: impl AsContextMut, ty: TableType, init: impl Into<Val>) -> Result<Self> {
-        // SAFETY: borrowed exclusively.
-        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         if !ty.element.is_ref() {
             return Err(Error::msg(format_args!(
                 "{} is not a type of references",
                 ty.element
             )));
         }
-        let word = core.element_to_word(ty.element, &init.into())?;
+        let word = element(&store, ty.element, &init.into())?;
         if ty.max.is_some_and(|max| max < ty.min) {
             return Err(Error::msg("a table's minimum is above its maximum"));
         }
+        // SAFETY: borrowed exclusively.
+        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         let index = core.add_table(ty)?;
         core.fill_table(index, 0, word, ty.min);
         Ok(Self {
@@ -422,11 +382,9 @@ impl Table {
         self.check(core);
         let table = &core.tables[self.index as usize];
         let &word = table.elements().get(index as usize)?;
-        match table.ty().element {
-            // SAFETY: such a table holds functions of its store.
-            ValType::FuncRef => Some(Val::FuncRef(unsafe { core.word_to_func(word) })),
-            _ => None,
-        }
+        let ty = table.ty().element;
+        // SAFETY: an element of this type, in a table of this store.
+        Some(unsafe { Val::from_word(ty, word, store.store_ptr().0.cast()) })
     }
 
     /// Changes an element.
@@ -434,11 +392,9 @@ impl Table {
     /// # Errors
     /// If there is none of that index, or the value is not of the table's type.
     pub fn set(&self, store: impl AsContextMut, index: u32, value: impl Into<Val>) -> Result<()> {
+        let word = element(&store, self.ty(&store).element, &value.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &value.into())?;
         core.fill_table(self.index, index, word, 1)
             .ok_or_else(outside)
     }
@@ -448,11 +404,9 @@ impl Table {
     /// # Errors
     /// If it may not be that large, the system refuses, or `init` is not of the table's type.
     pub fn grow(&self, store: impl AsContextMut, count: u32, init: impl Into<Val>) -> Result<u32> {
+        let word = element(&store, self.ty(&store).element, &init.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &init.into())?;
         core.grow_table(self.index, count, word)
             .ok_or_else(|| Error::msg(format_args!("failed to grow table by `{count}`")))
     }
@@ -468,11 +422,9 @@ impl Table {
         value: impl Into<Val>,
         count: u32,
     ) -> Result<()> {
+        let word = element(&store, self.ty(&store).element, &value.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &value.into())?;
         core.fill_table(self.index, start, word, count)
             .ok_or_else(outside)
     }
@@ -504,6 +456,18 @@ impl Table {
         core.copy_table((to.index, to_index), (from.index, from_index), count)
             .ok_or_else(outside)
     }
+}
+
+/// An element's word, if the value is of the table's type.
+fn element(store: &impl AsContextMut, ty: ValType, value: &Val) -> Result<u64> {
+    if value.ty() != ty {
+        return Err(Error::msg(format_args!(
+            "a table of {ty} was given an element of type {}",
+            value.ty()
+        )));
+    }
+    // SAFETY: the store is borrowed exclusively.
+    unsafe { value.to_word(store.store_ptr().0.cast()) }
 }
 
 fn outside() -> Error {

@@ -22,8 +22,8 @@
 use crate::{
     suspension::point::CanonicalLayout,
     wasm::types::{
-        ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex, ValType,
-        WasmOffset, index_type,
+        ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex,
+        ValType, WasmOffset, index_type,
     },
 };
 use std::fmt;

@@ -683,8 +683,7 @@ impl Emit<'_> {
             MInst::TableCheck { index, len, code } => {
                 let trap = self.masm.trap_site(code, offset);
                 // the length is below 2^32
-                self.masm
-                    .alu(Alu::Cmp, Width::W32, gpr(index), mem(len));
+                self.masm.alu(Alu::Cmp, Width::W32, gpr(index), mem(len));
                 self.masm.jcc(Cc::AboveEqual, trap);
             }
             MInst::TableCheckConst { index, len, code } => {

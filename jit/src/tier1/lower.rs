@@ -911,8 +911,8 @@ impl<'a> Lower<'a> {
     /// An operand of a call in a register that the call may have.
     fn call_operand(&mut self, value: Value, live: &[Reg]) -> Reg {
         let resolved = self.resolve(value);
-        let lives_on = self.constant(value).is_none()
-            && live.contains(&Reg::Virtual(self.vreg(resolved)));
+        let lives_on =
+            self.constant(value).is_none() && live.contains(&Reg::Virtual(self.vreg(resolved)));
         if lives_on {
             self.copy(value)
         } else {
@@ -965,9 +965,11 @@ impl<'a> Lower<'a> {
         let (helper, numbers, code) = match op {
             TableOp::Grow(table) => (offsets::HELPER_TABLE_GROW, vec![table.0], None),
             TableOp::Fill(table) => (offsets::HELPER_TABLE_FILL, vec![table.0], out_of_bounds),
-            TableOp::Copy { to, from } => {
-                (offsets::HELPER_TABLE_COPY, vec![to.0, from.0], out_of_bounds)
-            }
+            TableOp::Copy { to, from } => (
+                offsets::HELPER_TABLE_COPY,
+                vec![to.0, from.0],
+                out_of_bounds,
+            ),
             TableOp::Init { table, segment } => (
                 offsets::HELPER_TABLE_INIT,
                 vec![table.0, segment.0],

@@ -2,9 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::types::{
-    FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex, ValType, WasmOffset,
-};
+use super::types::{FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex, ValType, WasmOffset};
 use crate::error::CompileError;
 use std::{ops::Range, sync::Arc};
 use wasmparser::{
@@ -525,9 +523,7 @@ fn table_type(table: &wasmparser::TableType) -> TableType {
     }
 }
 
-fn element_segment(
-    segment: wasmparser::Element<'_>,
-) -> Result<ElementSegment, BinaryReaderError> {
+fn element_segment(segment: wasmparser::Element<'_>) -> Result<ElementSegment, BinaryReaderError> {
     let (ty, items) = match segment.items {
         ElementItems::Functions(functions) => {
             let items = functions
@@ -611,9 +607,9 @@ fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
 
 /// The first thing in a (valid) section that is not supported.
 fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
-    let found =
-        match payload {
-            Payload::TypeSection(types) => types
+    let found = match payload {
+        Payload::TypeSection(types) => {
+            types
                 .clone()
                 .into_iter_with_offsets()
                 .flatten()
@@ -622,65 +618,64 @@ fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
                         .types()
                         .find_map(unsupported_type)
                         .map(|what| (offset, what))
-                }),
-            Payload::ImportSection(imports) => imports
-                .clone()
-                .into_imports_with_offsets()
-                .flatten()
-                .find_map(|(offset, import)| {
-                    let what = match import.ty {
-                        TypeRef::Func(_) => return None,
-                        TypeRef::Memory(memory) => unsupported_memory(&memory)?,
-                        TypeRef::Global(global) => unsupported_value(global.content_type)?,
-                        TypeRef::Table(table) => unsupported_table(&table)?,
-                        TypeRef::Tag(_) => "imported tag".to_owned(),
-                        TypeRef::FuncExact(_) => "exact function import".to_owned(),
-                    };
-                    Some((offset, what))
-                }),
-            Payload::TableSection(tables) => tables
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .find_map(|(offset, table)| {
-                    unsupported_table(&table.ty).map(|what| (offset, what))
-                }),
-            Payload::TagSection(tags) if tags.count() > 0 => {
-                Some((tags.range().start, "tag".to_owned()))
-            }
-            Payload::MemorySection(memories) => memories
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .enumerate()
-                .find_map(|(n, (offset, memory))| {
-                    if n > 0 {
-                        return Some((offset, "second memory".to_owned()));
-                    }
-                    unsupported_memory(&memory).map(|what| (offset, what))
-                }),
-            Payload::GlobalSection(globals) => globals
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .find_map(|(offset, global)| {
-                    unsupported_value(global.ty.content_type)
-                        .map(|what| (offset, what))
-                        .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
-                }),
-            Payload::DataSection(segments) => segments
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .find_map(|(offset, segment)| match &segment.kind {
-                    DataKind::Passive => Some((offset, "passive data segment".to_owned())),
-                    DataKind::Active { offset_expr, .. } => {
-                        unsupported_operator(offset_expr.get_operators_reader())
-                    }
-                }),
-            Payload::CodeSectionEntry(body) => unsupported_in_body(body),
-            _ => None,
-        };
+                })
+        }
+        Payload::ImportSection(imports) => imports
+            .clone()
+            .into_imports_with_offsets()
+            .flatten()
+            .find_map(|(offset, import)| {
+                let what = match import.ty {
+                    TypeRef::Func(_) => return None,
+                    TypeRef::Memory(memory) => unsupported_memory(&memory)?,
+                    TypeRef::Global(global) => unsupported_value(global.content_type)?,
+                    TypeRef::Table(table) => unsupported_table(&table)?,
+                    TypeRef::Tag(_) => "imported tag".to_owned(),
+                    TypeRef::FuncExact(_) => "exact function import".to_owned(),
+                };
+                Some((offset, what))
+            }),
+        Payload::TableSection(tables) => tables
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, table)| unsupported_table(&table.ty).map(|what| (offset, what))),
+        Payload::TagSection(tags) if tags.count() > 0 => {
+            Some((tags.range().start, "tag".to_owned()))
+        }
+        Payload::MemorySection(memories) => memories
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .enumerate()
+            .find_map(|(n, (offset, memory))| {
+                if n > 0 {
+                    return Some((offset, "second memory".to_owned()));
+                }
+                unsupported_memory(&memory).map(|what| (offset, what))
+            }),
+        Payload::GlobalSection(globals) => globals
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, global)| {
+                unsupported_value(global.ty.content_type)
+                    .map(|what| (offset, what))
+                    .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
+            }),
+        Payload::DataSection(segments) => segments
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, segment)| match &segment.kind {
+                DataKind::Passive => Some((offset, "passive data segment".to_owned())),
+                DataKind::Active { offset_expr, .. } => {
+                    unsupported_operator(offset_expr.get_operators_reader())
+                }
+            }),
+        Payload::CodeSectionEntry(body) => unsupported_in_body(body),
+        _ => None,
+    };
     found.map(|(offset, what)| (wasm_offset(offset), what))
 }
 
@@ -762,7 +757,11 @@ macro_rules! define_is_supported {
             proposal
                 || matches!(
                     operator,
-                    Operator::TableGet { .. }
+                    Operator::RefNull { .. }
+                        | Operator::RefIsNull
+                        | Operator::RefFunc { .. }
+                        | Operator::TypedSelect { .. }
+                        | Operator::TableGet { .. }
                         | Operator::TableSet { .. }
                         | Operator::TableSize { .. }
                         | Operator::TableGrow { .. }

@@ -274,9 +274,7 @@ fn key_of(func: &Function, data: &InstData, epochs: Epochs) -> Option<Key> {
         } => Key::Load(op, index, offset, epochs.memory),
         InstData::GlobalGet { global, .. } => Key::GlobalGet(global.0, epochs.globals),
         InstData::BoundsCheck { index, .. } => Key::BoundsCheck(index),
-        InstData::TableLoad { table, index, .. } => {
-            Key::TableLoad(table.0, index, epochs.tables)
-        }
+        InstData::TableLoad { table, index, .. } => Key::TableLoad(table.0, index, epochs.tables),
         InstData::TableSize { table } => Key::TableSize(table.0, epochs.tables),
         InstData::TableCheck { table, index, .. } => Key::TableCheck(table.0, index),
         InstData::FuncCheck { func, ty } => Key::FuncCheck(func, ty.0),
