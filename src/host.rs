@@ -26,6 +26,7 @@
 )]
 
 use crate::{
+    dispatch::WaitingGuard,
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
@@ -200,6 +201,7 @@ impl<T, F> Call<'_, T, F> {
             borrow: PhantomData,
             instance: self.instance,
             host: Some(self.host),
+            frame: self.frame,
         }
     }
 
@@ -387,10 +389,20 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+        let params = unsafe {
+            P::read(
+                std::slice::from_raw_parts(words, P::COUNT),
+                call.store.cast(),
+            )
+        };
         let results = body(params)?;
         // SAFETY: the caller's.
-        results.write(unsafe { std::slice::from_raw_parts_mut(words, R::COUNT) });
+        unsafe {
+            results.write(
+                std::slice::from_raw_parts_mut(words, R::COUNT),
+                call.store.cast(),
+            )
+        }?;
         Ok(EXIT_RETURNED)
     })
 }
@@ -531,10 +543,9 @@ where
         poll: |leaf, cx, context| {
             // SAFETY: the leaf's payload is a `Fut`; **Invariant (a leaf's payload never moves)**.
             let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
-            future.poll(cx).map(|output| {
-                output.into_result()?.put(context);
-                Ok(())
-            })
+            future
+                .poll(cx)
+                .map(|output| output.into_result()?.put(context))
         },
         on_completed: never_on_completed,
         complete: never_complete,
@@ -568,7 +579,12 @@ where
         let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+            let params = unsafe {
+                P::read(
+                    std::slice::from_raw_parts(words, P::COUNT),
+                    call.store.cast(),
+                )
+            };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -623,6 +639,8 @@ where
     // SAFETY: just written; it stays there until it is dropped there.
     let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
     let core = NonNull::from(call.core());
+    // SAFETY: the stub's frame, while its shim runs.
+    let _waiting = unsafe { WaitingGuard::frames(core, call.frame) };
     let poll = crate::dispatch::with_current(core, number, || {
         // SAFETY: set by whoever polls this call, who is above on this stack.
         match unsafe { (*core.as_ptr()).activations.waker_context() } {
@@ -635,7 +653,12 @@ where
             drop(slot);
             let results = output.into_result()?;
             // SAFETY: the caller's.
-            results.write(unsafe { std::slice::from_raw_parts_mut(words, R::Results::COUNT) });
+            unsafe {
+                results.write(
+                    std::slice::from_raw_parts_mut(words, R::Results::COUNT),
+                    call.store.cast(),
+                )
+            }?;
             Ok(EXIT_RETURNED)
         }
         Poll::Pending => {
@@ -748,8 +771,7 @@ impl<A: Awaiter> AwaiterLeaf<A> {
         complete: |leaf, context| {
             // SAFETY: the leaf's payload is an `A`, taken out once.
             let awaiter = unsafe { payload(leaf).cast::<A>().read() };
-            awaiter.get_result().into_result()?.put(context);
-            Ok(())
+            awaiter.get_result().into_result()?.put(context)
         },
     };
 
@@ -767,23 +789,27 @@ unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
     words: *mut u64,
     awaiter: A,
 ) -> u32 {
-    match awaiter.get_result().into_result() {
-        Ok(results) => {
-            let count = <A::Output as HostResult>::Results::COUNT;
-            // SAFETY: one word per result.
-            results.write(unsafe { std::slice::from_raw_parts_mut(words, count) });
-            EXIT_RETURNED
+    // SAFETY: the caller's.
+    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
+    let written = awaiter.get_result().into_result().and_then(|results| {
+        let count = <A::Output as HostResult>::Results::COUNT;
+        // SAFETY: one word per result; the store of the running call.
+        unsafe {
+            results.write(
+                std::slice::from_raw_parts_mut(words, count),
+                call.store.cast(),
+            )
         }
-        Err(error) => {
-            // SAFETY: the caller's.
-            let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
-            call.trapped(Pending::Error(error))
-        }
+    });
+    match written {
+        Ok(()) => EXIT_RETURNED,
+        Err(error) => call.trapped(Pending::Error(error)),
     }
 }
 
 /// # Safety
 /// The arguments are a host stub's.
+#[inline]
 unsafe fn awaiter_call<'a, T: 'static, F, P: WasmParams, A: Awaiter>(
     context: *mut VmContext,
     host: *const HostFunc,
@@ -856,16 +882,21 @@ where
         // functions is saved and restored at each await.
         let done = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: made for this closure and store type below.
-            let call = unsafe { Call::<T, F>::new(context, host, words, 0) };
+            let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
             // SAFETY: a host stub's words.
-            let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+            let params = unsafe {
+                P::read(
+                    std::slice::from_raw_parts(words, P::COUNT),
+                    call.store.cast(),
+                )
+            };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.
                 return unsafe { completed_at_once::<T, F, P, A>(context, host, words, awaiter) };
             }
             // SAFETY: as above.
-            if unsafe { Call::<T, F>::new(context, host, words, 0) }
+            if unsafe { awaiter_call::<T, F, P, A>(context, host, words) }
                 .core()
                 .activations
                 .is_sync()
