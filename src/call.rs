@@ -13,6 +13,7 @@ use crate::{
     instance::Func,
     resumption::Call,
     store::{AsContextMut, Store, StoreCore, StoreInner},
+    task_context::Outside,
     values::{Val, WasmParams, WasmResults, read_result},
 };
 use midair_jit::{
@@ -169,6 +170,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         unsafe { &mut *core.as_ptr() }.begin_use(self.func.store);
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
+        let _outside = Outside::share();
         // SAFETY: the caller's.
         let outcome = unsafe { self.begin(core, params) };
         // SAFETY: the caller's.
@@ -283,6 +285,7 @@ impl Func {
         unsafe { &mut *core.as_ptr() }.begin_use(self.store);
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
+        let _outside = Outside::share();
         // SAFETY: borrowed exclusively until the end.
         let outcome = unsafe { self.begin_dynamic(core, words) };
         // SAFETY: borrowed exclusively until the end.
@@ -520,6 +523,7 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
         begin: impl FnOnce(&TypedFunc<P, R>, NonNull<StoreCore>, P) -> Outcome,
     ) -> Poll<Result<*mut VmContext>> {
         let core = self.core();
+        let _outside = Outside::share();
         let (parked, fresh) = match self.params.take() {
             Some(params) => {
                 // SAFETY: the store outlives this poll.

@@ -53,6 +53,8 @@ mod async_caller;
 
 mod resumption;
 
+mod task_context;
+
 mod helpers;
 
 mod error;

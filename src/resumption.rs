@@ -32,11 +32,15 @@ use crate::{
     error::{Error, FrameInfo, NotCurrent, Pending, Result},
     host::{LeafKind, context_of, vtable_of},
     store::{Store, StoreCore, StoreInner},
+    task_context::{self, Outside},
     values::{WasmParams, WasmResults},
 };
 use futures::task::AtomicWaker;
 use midair_continuation::Header;
-use midair_executor::resumption::{TaskHeader, TaskVtable, schedule};
+use midair_executor::{
+    context::Context as TaskContext,
+    resumption::{TaskHeader, TaskVtable, bind_here, is_bound_here, schedule, unbind},
+};
 use midair_jit::{code::draft::CodeKind, runtime::context::VmContext};
 use std::{
     cell::Cell,
@@ -119,7 +123,8 @@ impl Resumption {
         }
     }
 
-    /// Puts the call on its executor's queue: the executor of this thread, or else the global one. Nothing is allocated.
+    /// Puts the call on the queue of the executor on whose thread it was suspended, whatever thread this is. If it was on
+    /// none, of the executor of this thread, or else the global one. Nothing is allocated.
     ///
     /// A borrowed call is woken instead.
     pub fn schedule(self) {
@@ -347,6 +352,24 @@ unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
     })));
 }
 
+impl Drop for OwnedCall {
+    fn drop(&mut self) {
+        unbind(&mut self.task);
+    }
+}
+
+/// When it is dropped, no task-locals are current: those of the call that ran have gone with it.
+struct Nobody;
+
+impl Drop for Nobody {
+    #[inline]
+    fn drop(&mut self) {
+        if !TaskContext::current_is_empty() {
+            drop(TaskContext::swap(TaskContext::empty()));
+        }
+    }
+}
+
 /// Drops the awaiter of a call whose token was not used; that is the error.
 ///
 /// # Safety
@@ -496,6 +519,31 @@ impl OwnedCall {
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
         // SAFETY: the leaf of the parked chain.
+        if !unsafe { task_context::is_plain(leaf) } {
+            // SAFETY: the caller's.
+            return unsafe { Self::turn_in_context(core, leaf) };
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::turn_plain(core, leaf) }
+    }
+
+    /// A turn with task-locals.
+    ///
+    /// # Safety
+    /// The call is this thread's to run; it is parked at `leaf`.
+    #[cold]
+    unsafe fn turn_in_context(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: the caller's.
+        let _outside = unsafe { Outside::replace(leaf) };
+        // SAFETY: the caller's.
+        unsafe { Self::turn_plain(core, leaf) }
+    }
+
+    /// # Safety
+    /// As for `turn_in_context`; the call's task-locals are current.
+    #[inline(always)]
+    unsafe fn turn_plain(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: the leaf of the parked chain.
         let vtable = unsafe { vtable_of(leaf) };
         // SAFETY: the same.
         let context = unsafe { context_of(leaf) };
@@ -527,6 +575,8 @@ impl OwnedCall {
         call.state.store(RUNNING, Ordering::Relaxed);
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
+        // SAFETY: ours to run.
+        let _outside = unsafe { Outside::replace(leaf) };
         // SAFETY: the leaf of the parked chain.
         let context = unsafe { context_of(leaf) };
         // SAFETY: an awaiter's leaf, given up once.
@@ -576,20 +626,16 @@ impl OwnedCall {
             call.leaf = leaf.as_ptr();
             match vtable.kind {
                 LeafKind::Awaiter => {
-                    call.state.store(PARKED_TOKEN, Ordering::Release);
-                    let before = COMPLETING.replace(core.addr().get());
-                    // SAFETY: an awaiter's leaf; the token is the only one.
-                    let told = catch_unwind(AssertUnwindSafe(|| unsafe {
-                        (vtable.on_completed)(leaf, Resumption::owned(core));
-                    }));
-                    let after = COMPLETING.replace(before);
-                    if told.is_ok() && after == core.addr().get() {
-                        return Answer::None;
+                    if !TaskContext::current_is_empty() || !is_bound_here(&call.task) {
+                        // SAFETY: ours to run.
+                        return unsafe { Self::park_bound(core, leaf) };
                     }
-                    // SAFETY: ours to run if the token came back.
-                    return unsafe { Self::came_back(core, after, told) };
+                    // SAFETY: ours to run.
+                    return unsafe { Self::tell(core, leaf) };
                 }
                 LeafKind::Future => {
+                    // SAFETY: the chain that was just parked.
+                    unsafe { task_context::park(leaf) };
                     // SAFETY: ours to run, and given up.
                     unsafe { Self::offer(core) };
                     return Answer::None;
@@ -604,6 +650,48 @@ impl OwnedCall {
         }
     }
 
+    /// Gives an awaiter its token.
+    ///
+    /// # Safety
+    /// As for `park`; the chain begins at `leaf`, the awaiter's.
+    #[inline(always)]
+    unsafe fn tell(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: the leaf of the chain that was just parked.
+        let vtable = unsafe { vtable_of(leaf) };
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.state.store(PARKED_TOKEN, Ordering::Release);
+        let before = COMPLETING.replace(core.addr().get());
+        // SAFETY: an awaiter's leaf; the token is the only one.
+        let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+            (vtable.on_completed)(leaf, Resumption::owned(core));
+        }));
+        let after = COMPLETING.replace(before);
+        if told.is_ok() && after == core.addr().get() && TaskContext::current_is_empty() {
+            return Answer::None;
+        }
+        // SAFETY: ours to run if the token came back.
+        unsafe { Self::came_back(core, after, told) }
+    }
+
+    /// Parks a call at an awaiter, with what it takes along: its task-locals, which are nobody's here afterwards, and this
+    /// thread's executor.
+    ///
+    /// # Safety
+    /// As for `park`; `leaf` is the awaiter's.
+    #[cold]
+    unsafe fn park_bound(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        if !is_bound_here(&call.task) {
+            bind_here(&mut call.task);
+        }
+        // SAFETY: the chain that was just parked.
+        unsafe { task_context::park_shared(leaf) };
+        // SAFETY: ours to run.
+        unsafe { Self::tell(core, leaf) }
+    }
+
     /// The token came back on this thread, or `on_completed` panicked. If both, the call is ours and ends with the panic; if
     /// only the panic is there, it is all there is to pass on.
     ///
@@ -615,6 +703,8 @@ impl OwnedCall {
         after: usize,
         told: std::result::Result<(), crate::host::Panic>,
     ) -> Answer {
+        // what `on_completed` set is nobody's
+        drop(Nobody);
         let answer = answer_of(core, after);
         let Err(panic) = told else { return answer };
         if answer == Answer::None {
@@ -686,6 +776,8 @@ impl OwnedCall {
     unsafe fn done(core: NonNull<StoreCore>, outcome: Outcome) {
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
+        // the call's task-locals end with it
+        drop(Nobody);
         store.activations.mode = Mode::Idle;
         store.call.leaf = ptr::null_mut();
         store.call.context = if let Outcome::Returned(context) = outcome {
@@ -847,6 +939,7 @@ impl<T: Send + 'static, R> Call<T, R> {
         owned.call.home.store(this_thread(), Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
+        let _outside = Outside::share();
         let outcome = begin(core);
         // SAFETY: owned, and nobody else has the right to run it.
         unsafe { OwnedCall::drive(core, outcome) };
@@ -1023,6 +1116,7 @@ impl OwnedCall {
         call.home.store(this_thread(), Ordering::Relaxed);
         call.state.store(RUNNING, Ordering::Relaxed);
         call.claim.store(OPEN, Ordering::Relaxed);
+        let _outside = Outside::share();
         // SAFETY: parked, so there is one.
         let mut leaf = unsafe { NonNull::new_unchecked(call.leaf) };
         let mut fresh = false;

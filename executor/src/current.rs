@@ -79,6 +79,12 @@ pub(crate) fn home() -> *const Shared {
     })
 }
 
+/// Is that the executor of [`home`]?
+#[inline(always)]
+pub(crate) fn is_home(scheduler: *const Shared) -> bool {
+    ptr::eq(home(), scheduler)
+}
+
 /// The executor whose `block_on` waits on this thread, or null.
 pub(crate) fn ambient() -> *const Shared {
     CURRENT.with(|current| current.ambient.get())
@@ -208,6 +214,18 @@ pub(crate) fn swap_context(next: Context) -> Context {
     CURRENT.with(|current| {
         let next = ManuallyDrop::new(next);
         ManuallyDrop::into_inner(current.context.replace(next))
+    })
+}
+
+/// Are no task-locals set?
+#[inline(always)]
+pub(crate) fn context_is_empty() -> bool {
+    CURRENT.with(|current| {
+        let context = current.context.replace(ManuallyDrop::new(Context::empty()));
+        let empty = context.is_empty();
+        // the empty one that stood in for it needs no drop
+        let _empty = current.context.replace(context);
+        empty
     })
 }
 
