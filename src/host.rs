@@ -30,7 +30,7 @@ use crate::{
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
-    store::{Caller, StoreCore, StoreInner},
+    store::{Caller, CorePtr, StoreCore, StoreInner},
     values::{WasmParams, WasmResults, WasmTy},
 };
 use midair_continuation::{
@@ -173,6 +173,10 @@ impl<T, F> Call<'_, T, F> {
             instance,
             frame,
         }
+    }
+
+    fn core_ptr(&self) -> CorePtr {
+        CorePtr(self.store.cast())
     }
 
     fn caller(&self) -> Caller<'_, T> {
@@ -364,18 +368,14 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = unsafe {
-            P::read(
-                std::slice::from_raw_parts(words, P::COUNT),
-                call.store.cast(),
-            )
-        };
+        let params =
+            unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
         let results = body(params)?;
         // SAFETY: the caller's.
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, R::COUNT),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }?;
         Ok(EXIT_RETURNED)
@@ -554,12 +554,8 @@ where
         let call = unsafe { Call::<T, F>::new(context, host) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -631,7 +627,7 @@ where
             unsafe {
                 results.write(
                     std::slice::from_raw_parts_mut(words, R::Results::COUNT),
-                    call.store.cast(),
+                    call.core_ptr(),
                 )
             }?;
             Ok(EXIT_RETURNED)
@@ -759,7 +755,7 @@ impl<A: Awaiter> AwaiterLeaf<A> {
 unsafe fn completed_at_once<A: Awaiter>(
     awaiter: A,
     words: *mut u64,
-    core: NonNull<StoreCore>,
+    core: CorePtr,
 ) -> Result<u32, Error> {
     let results = awaiter.get_result().into_result()?;
     // SAFETY: the caller's.
@@ -799,16 +795,12 @@ where
         let call = unsafe { Call::<T, F>::new(context, host) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.
-                return unsafe { completed_at_once(awaiter, words, call.store.cast()) };
+                return unsafe { completed_at_once(awaiter, words, call.core_ptr()) };
             }
             if call.core().activations.is_sync() {
                 return Err(call.cannot_suspend());

@@ -233,6 +233,13 @@ impl<T: 'static> Linker<T> {
                     );
                     Provided::Global(*global)
                 }
+                Some(Item::Extern(Extern::Table(table))) => {
+                    assert_eq!(
+                        table.store, store.id,
+                        "a table was linked into another store than its own"
+                    );
+                    Provided::Table(*table)
+                }
             };
             provided.push(item);
         }

@@ -30,7 +30,6 @@ use crate::{
     dispatch::Waiting,
     error::{Error, Result},
     host::Panic,
-    instance::InstanceInner,
     store::{AsContext, AsContextMut, StoreCore},
 };
 use midair_continuation::{
@@ -281,6 +280,14 @@ impl StoreCore {
                 }
             }
             marks.visited += globals.len();
+        }
+        for table in &self.tables {
+            if table.ty().element == ValType::ExternRef {
+                marks.visited += table.elements().len();
+                for &word in table.elements() {
+                    marks.word(word);
+                }
+            }
         }
         for global in &self.reference_globals {
             // SAFETY: of this store.

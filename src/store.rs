@@ -9,6 +9,7 @@ use crate::{
     memory::MemoryData,
     references::{References, collect_all, drop_payloads},
     resumption::OwnedCall,
+    table::TableData,
 };
 use midair_jit::{
     arch::x86_64::cross_instance::CrossCall,
@@ -46,6 +47,7 @@ pub(crate) struct StoreCore {
     pub(crate) engine: Engine,
     pub(crate) instances: Vec<NonNull<InstanceInner>>,
     pub(crate) memories: Vec<MemoryData>,
+    pub(crate) tables: Vec<TableData>,
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
     /// Those of them that hold an externref.
@@ -91,6 +93,7 @@ impl<T> Store<T> {
             engine: engine.clone(),
             instances: Vec::new(),
             memories: Vec::new(),
+            tables: Vec::new(),
             globals: Vec::new(),
             reference_globals: Vec::new(),
             references: References::default(),
@@ -359,6 +362,12 @@ pub unsafe trait AsContextMut: AsContext {
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct StorePtr<T>(pub(crate) NonNull<StoreInner<T>>);
+
+/// The pointer of a store, whatever its data.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
+pub struct CorePtr(pub(crate) NonNull<StoreCore>);
 
 impl<T> fmt::Debug for StoreInner<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
