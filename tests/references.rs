@@ -151,6 +151,7 @@ fn instantiate(engine: &Engine, body: &str) -> (Store<Counts>, Instance) {
 /// Instantiates it in every way, once for `call` and once for `call_async`, and runs `check` on each.
 fn in_every_way(body: &str, check: impl Fn(&str, Store<Counts>, Instance)) {
     for (name, engine) in engines() {
+        eprintln!("way: {name}");
         let (store, instance) = instantiate(&engine, body);
         check(name, store, instance);
     }
