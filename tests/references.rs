@@ -1,8 +1,8 @@
 //! References of the host's and functions as values: where they go, how long they live, and what misuse gives.
 
 use midair::{
-    AsyncCaller, Caller, Config, Engine, ExternRef, Func, Global, Instance, Linker, Module, Store,
-    Tiers, Val, executor::block_on,
+    AsyncCaller, Caller, Config, Engine, ExternRef, Func, Global, Instance, Linker, Module,
+    ResumptionPath, Store, Tiers, Val, executor::block_on,
 };
 use std::{
     future::Future,
@@ -78,10 +78,14 @@ fn linker(engine: &Engine) -> Linker<Counts> {
         })
         .unwrap();
     linker
-        .func_wrap("host", "check", |caller: Caller<'_, Counts>, r: Ref, i: i32| {
-            let found = r.map_or(-1, |r| number_of(&caller, &r));
-            assert_eq!(found, i);
-        })
+        .func_wrap(
+            "host",
+            "check",
+            |caller: Caller<'_, Counts>, r: Ref, i: i32| {
+                let found = r.map_or(-1, |r| number_of(&caller, &r));
+                assert_eq!(found, i);
+            },
+        )
         .unwrap();
     linker
         .func_wrap("host", "gc", |mut caller: Caller<'_, Counts>| {
@@ -129,11 +133,24 @@ fn engines() -> Vec<(&'static str, Engine)> {
         .osr_after(2, 2, 1)
         .stress_suspend(std::num::NonZeroU32::new(3))
         .stress_normalize(std::num::NonZeroU32::new(2));
+    let path = |path| {
+        let mut config = tier(Tiers::default());
+        config.osr_after(1, 1, 1).resumption(path);
+        config
+    };
+    let mut climbing = tier(Tiers::default());
+    climbing
+        .osr_after(3, 3, 1)
+        .tier_up_on_calls(Some(2))
+        .tier_up_on_resumption(Some(2));
     [
         ("tier-0", tier(Tiers::Tier0)),
         ("tier-1", tier(Tiers::Tier1)),
         ("OSR at once", osr),
         ("OSR, normalized", normalized),
+        ("OSR, old path", path(ResumptionPath::Patchpoint)),
+        ("OSR, via tier-0", path(ResumptionPath::ViaTier0)),
+        ("climbing", climbing),
         ("OSR, forced suspensions", yielding),
     ]
     .into_iter()
@@ -205,8 +222,16 @@ fn a_million_references_of_which_few_live_take_the_room_of_few() {
     in_every_way(body, |name, mut store, instance| {
         let run = instance.get_typed_func::<i32, i32>(&store, "run").unwrap();
         let counts = store.data().clone();
-        let n = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-        assert_eq!(run.call(&mut store, n).unwrap(), 1, "{name}: only the global's");
+        let n = if cfg!(debug_assertions) {
+            100_000
+        } else {
+            1_000_000
+        };
+        assert_eq!(
+            run.call(&mut store, n).unwrap(),
+            1,
+            "{name}: only the global's"
+        );
         assert_eq!(counts.made.load(Ordering::Relaxed), n as usize);
         store.gc();
         assert_eq!(counts.alive(), 1, "{name}");
@@ -385,8 +410,15 @@ fn frames_beneath_nested_calls_are_found() {
                 "host",
                 "later",
                 |caller: AsyncCaller<Counts>, (n,): (i32,)| async move {
-                    let run = caller.get_export("run").unwrap().unwrap().into_func().unwrap();
-                    let run = caller.with(|caller| run.typed::<i32, i32>(&caller)).unwrap()?;
+                    let run = caller
+                        .get_export("run")
+                        .unwrap()
+                        .unwrap()
+                        .into_func()
+                        .unwrap();
+                    let run = caller
+                        .with(|caller| run.typed::<i32, i32>(&caller))
+                        .unwrap()?;
                     Pause::default().await;
                     let alive = caller.call_async(&run, n).await?;
                     Pause::default().await;
@@ -426,7 +458,11 @@ fn frames_beneath_nested_calls_are_found() {
         store.gc();
         assert_eq!(store.data().alive(), 0, "{name}");
         let wait = instance.get_typed_func::<i32, i32>(&store, "wait").unwrap();
-        assert_eq!(block_on(wait.call_async(&mut store, 4)).unwrap(), 6, "{name}");
+        assert_eq!(
+            block_on(wait.call_async(&mut store, 4)).unwrap(),
+            6,
+            "{name}"
+        );
         store.gc();
         assert_eq!(store.data().alive(), 0, "{name}");
     }
@@ -491,7 +527,14 @@ fn globals_keep_what_they_hold() {
     let instance = linker.instantiate(&mut store, &module).unwrap();
     store.gc();
     assert_eq!(counts.alive(), 2);
-    assert!(instance.get_global(&store, "copy").unwrap().get_as::<Ref>(&store).unwrap().is_some());
+    assert!(
+        instance
+            .get_global(&store, "copy")
+            .unwrap()
+            .get_as::<Ref>(&store)
+            .unwrap()
+            .is_some()
+    );
     let null = instance.get_global(&store, "null").unwrap();
     assert!(matches!(null.get(&store), Val::FuncRef(None)));
     let func = instance.get_global(&store, "func").unwrap();
@@ -519,7 +562,10 @@ fn handles_keep_what_they_stand_for() {
     let b = a.clone();
     store.gc();
     assert_eq!(counts.alive(), 1);
-    drop(std::mem::replace(&mut a, ExternRef::new(&mut store, counts.make(2))));
+    drop(std::mem::replace(
+        &mut a,
+        ExternRef::new(&mut store, counts.make(2)),
+    ));
     store.gc();
     assert_eq!(counts.alive(), 2);
     // the last handle may end on another thread
@@ -701,7 +747,11 @@ fn host_functions_take_and_give_functions() {
             .unwrap();
         let host = host.call(&mut store, ()).unwrap().unwrap();
         let same = host.typed::<Option<Func>, Option<Func>>(&store).unwrap();
-        assert_eq!(same.call(&mut store, Some(host)).unwrap(), Some(host), "{name}");
+        assert_eq!(
+            same.call(&mut store, Some(host)).unwrap(),
+            Some(host),
+            "{name}"
+        );
     }
 }
 
@@ -727,12 +777,16 @@ fn references_of_another_store_are_refused() {
     let params = [foreign.clone().into()];
     assert!(same.func().call(&mut store, &params).is_err());
     assert!(same.func().call_async(&mut store, &params).is_err());
-    let keep = instance.get_typed_func::<Option<Func>, ()>(&store, "keep").unwrap();
+    let keep = instance
+        .get_typed_func::<Option<Func>, ()>(&store, "keep")
+        .unwrap();
     let error = keep.call(&mut store, Some(foreign_func)).unwrap_err();
     assert!(error.to_string().contains("another store"), "{error}");
     let global = Global::new(&mut store, Val::ExternRef(None), true);
     assert!(global.set(&mut store, foreign.clone()).is_err());
-    let made = catch_unwind(AssertUnwindSafe(|| Global::new(&mut store, foreign.clone(), true)));
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        Global::new(&mut store, foreign.clone(), true)
+    }));
     assert!(made.is_err());
     // a type is checked before
     assert!(global.set(&mut store, Val::FuncRef(None)).is_err());
