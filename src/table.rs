@@ -291,18 +291,6 @@ impl StoreCore {
         }
         Some(())
     }
-
-    /// The word of an element of a table of this store.
-    fn element_to_word(&mut self, ty: ValType, value: &Val) -> Result<u64> {
-        if value.ty() != ty {
-            return Err(Error::msg(format_args!(
-                "a table of {ty} was given an element of type {}",
-                value.ty()
-            )));
-        }
-        // SAFETY: this store.
-        unsafe { value.to_word(CorePtr(NonNull::from(self))) }
-    }
 }
 
 /// A handle of a table in a store.
@@ -343,18 +331,18 @@ impl Table {
     /// # Errors
     /// If `init` is not of the table's type, the limit of a store is reached, or the system refuses the memory.
     pub fn new(store: impl AsContextMut, ty: TableType, init: impl Into<Val>) -> Result<Self> {
-        // SAFETY: borrowed exclusively.
-        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         if !ty.element.is_ref() {
             return Err(Error::msg(format_args!(
                 "{} is not a type of references",
                 ty.element
             )));
         }
-        let word = core.element_to_word(ty.element, &init.into())?;
+        let word = element(&store, ty.element, &init.into())?;
         if ty.max.is_some_and(|max| max < ty.min) {
             return Err(Error::msg("a table's minimum is above its maximum"));
         }
+        // SAFETY: borrowed exclusively.
+        let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         let index = core.add_table(ty)?;
         core.fill_table(index, 0, word, ty.min);
         Ok(Self {
@@ -415,11 +403,9 @@ impl Table {
     /// # Errors
     /// If there is none of that index, or the value is not of the table's type.
     pub fn set(&self, store: impl AsContextMut, index: u32, value: impl Into<Val>) -> Result<()> {
+        let word = element(&store, self.ty(&store).element, &value.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &value.into())?;
         core.fill_table(self.index, index, word, 1)
             .ok_or_else(outside)
     }
@@ -429,11 +415,9 @@ impl Table {
     /// # Errors
     /// If it may not be that large, the system refuses, or `init` is not of the table's type.
     pub fn grow(&self, store: impl AsContextMut, count: u32, init: impl Into<Val>) -> Result<u32> {
+        let word = element(&store, self.ty(&store).element, &init.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &init.into())?;
         core.grow_table(self.index, count, word)
             .ok_or_else(|| Error::msg(format_args!("failed to grow table by `{count}`")))
     }
@@ -449,11 +433,9 @@ impl Table {
         value: impl Into<Val>,
         count: u32,
     ) -> Result<()> {
+        let word = element(&store, self.ty(&store).element, &value.into())?;
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        self.check(core);
-        let ty = core.tables[self.index as usize].ty();
-        let word = core.element_to_word(ty.element, &value.into())?;
         core.fill_table(self.index, start, word, count)
             .ok_or_else(outside)
     }
@@ -485,6 +467,18 @@ impl Table {
         core.copy_table((to.index, to_index), (from.index, from_index), count)
             .ok_or_else(outside)
     }
+}
+
+/// An element's word, if the value is of the table's type.
+fn element(store: &impl AsContextMut, ty: ValType, value: &Val) -> Result<u64> {
+    if value.ty() != ty {
+        return Err(Error::msg(format_args!(
+            "a table of {ty} was given an element of type {}",
+            value.ty()
+        )));
+    }
+    // SAFETY: the store is borrowed exclusively.
+    unsafe { value.to_word(CorePtr(store.store_ptr().0.cast())) }
 }
 
 fn outside() -> Error {
