@@ -153,6 +153,7 @@ fn value(argument: Argument) -> Val {
         Argument::I64(value) => Val::I64(value),
         Argument::F32(bits) => Val::F32(bits),
         Argument::F64(bits) => Val::F64(bits),
+        Argument::Null(ty) => Val::null(ty).expect("a reference type"),
     }
 }
 
