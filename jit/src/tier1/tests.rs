@@ -126,6 +126,10 @@ impl Oracle {
                 wasmi::TrapCode::IntegerDivisionByZero => TrapCode::IntegerDivisionByZero,
                 wasmi::TrapCode::IntegerOverflow => TrapCode::IntegerOverflow,
                 wasmi::TrapCode::BadConversionToInteger => TrapCode::BadConversionToInteger,
+                // the oracle has one code for all
+                wasmi::TrapCode::TableOutOfBounds => TrapCode::TableOutOfBounds,
+                wasmi::TrapCode::IndirectCallToNull => TrapCode::UninitializedElement,
+                wasmi::TrapCode::BadSignature => TrapCode::IndirectCallTypeMismatch,
                 _ => return None,
             }),
         };
