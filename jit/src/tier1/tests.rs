@@ -427,7 +427,7 @@ fn tables_change_under_a_loop_that_reads_them() {
                             (i32.and (local.get $i) (local.get $mask)))))
                     (if (i32.eq (local.get $i) (i32.const 9)) (then
                         (table.init $t $all (i32.const 0) (i32.const 0) (i32.const 4))
-                        (table.fill $t (i32.const 1) (table.get $t (i32.const 2)) (i32.const 1))
+                        (table.fill $t (i32.const 1) (table.get $t (i32.const 0)) (i32.const 1))
                         (elem.drop $all)))
                     (br_if $again (i32.lt_u
                         (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
