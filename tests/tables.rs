@@ -233,7 +233,7 @@ fn functions_from_a_table_are_callable_by_the_host() {
 #[test]
 fn a_table_of_the_hosts_is_filled_copied_and_grown() {
     let engine = Engine::default();
-    let mut store = Store::new(&engine, None);
+    let mut store = Store::<Data>::new(&engine, None);
     let instance = linker(&engine)
         .instantiate(
             &mut store,
@@ -310,7 +310,7 @@ fn a_function_of_another_store_is_refused() {
 #[test]
 fn externrefs_in_tables_live_as_long_as_they_are_there() {
     let engine = Engine::default();
-    let mut store = Store::new(&engine, None);
+    let mut store = Store::<Data>::new(&engine, None);
     let ty = TableType {
         element: ValType::ExternRef,
         min: 1,
@@ -330,7 +330,7 @@ fn externrefs_in_tables_live_as_long_as_they_are_there() {
 #[test]
 fn imported_tables_must_fit() {
     let engine = Engine::default();
-    let mut store = Store::new(&engine, None);
+    let mut store = Store::<Data>::new(&engine, None);
     let mut linker = linker(&engine);
     let table = Table::new(&mut store, FUNCREF, None::<Func>).unwrap();
     linker.define("a", "t", Extern::Table(table)).unwrap();
@@ -399,7 +399,7 @@ fn segments_in_front_of_one_that_does_not_fit_stay_written() {
 #[test]
 fn tables_that_cannot_be_had_are_errors() {
     let engine = Engine::default();
-    let mut store = Store::new(&engine, None);
+    let mut store = Store::<Data>::new(&engine, None);
     for wat in [
         "(module (table 4294967295 funcref))",
         "(module (table 4000000000 externref))",
@@ -432,7 +432,7 @@ fn growing_beyond_the_limit_of_a_store_gives_minus_one() {
         let mut config = Config::new();
         config.tiers(tiers).max_table_elements(1000);
         let engine = Engine::new(&config);
-        let mut store = Store::new(&engine, None);
+        let mut store = Store::<Data>::new(&engine, None);
         let module = module(
             &engine,
             r#"(module
@@ -462,7 +462,7 @@ fn a_trap_of_an_indirect_call_names_the_caller() {
         let (mut store, owner, _) = linked(&engine);
         let call: TypedFunc<(i32, i32), i32> = export(&store, owner, "call");
         let error = call.call(&mut store, (-1, 0)).unwrap_err();
-        let backtrace = error.wasm_backtrace().expect("a trap has one");
+        let backtrace = error.backtrace().expect("a trap has one");
         assert_eq!(backtrace.frames().len(), 1);
         assert_eq!(backtrace.frames()[0].func_name(), "call");
     }
@@ -498,7 +498,7 @@ fn segments_and_tables_in_large_numbers() {
         (func (export "long") (param i32) (table.init 0 $long (i32.const 0) (local.get 0) (i32.const 300))))"#,
     );
     let module = module(&engine, &wat);
-    let mut store = Store::new(&engine, None);
+    let mut store = Store::<Data>::new(&engine, None);
     let instance = linker(&engine).instantiate(&mut store, &module).unwrap();
     let call: TypedFunc<i32, i32> = export(&store, instance, "call");
     assert_eq!(call.call(&mut store, 199).unwrap(), 19_999 % 500);
@@ -530,7 +530,7 @@ fn a_thousand_arguments_pass_through_a_table() {
                 (func $sum (type $f) (drop (call $await (i32.const 1))) {sum})
                 (func (export "run") (result i64) {args} (i32.const 0) (call_indirect (type $f))))"#
         );
-        let mut store = Store::new(&engine, None);
+        let mut store = Store::<Data>::new(&engine, None);
         let module = module(&engine, &wat);
         let instance = linker(&engine).instantiate(&mut store, &module).unwrap();
         let run: TypedFunc<(), i64> = export(&store, instance, "run");
