@@ -33,6 +33,10 @@ pub(crate) static HELPERS: Helpers = Helpers {
     patchpoint_hit: jit::patchpoint_hit,
     checkpoint,
     memory_grow,
+    memory_copy: jit::memory_copy,
+    memory_fill: jit::memory_fill,
+    memory_init,
+    data_drop,
     allocate,
     release: jit::release,
     call_count: jit::call_count,
@@ -148,6 +152,32 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
         .memory
         .and_then(|memory| core.grow_memory(memory, pages))
         .unwrap_or(u32::MAX)
+}
+
+unsafe extern "C" fn memory_init(
+    context: *mut VmContext,
+    to: u32,
+    from: u32,
+    len: u32,
+    segment: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    let wasm = &instance.module.inner.code.module;
+    let segment = segment as usize;
+    let bytes = if instance.dropped_data[segment] {
+        &[]
+    } else {
+        &wasm.bytes[wasm.data[segment].bytes.clone()]
+    };
+    // SAFETY: called by guest code.
+    unsafe { jit::memory_init(&mut instance.context, to, from, len, bytes) }
+}
+
+unsafe extern "C" fn data_drop(context: *mut VmContext, segment: u32) {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    instance.dropped_data[segment as usize] = true;
 }
 
 unsafe extern "C" fn compile(context: *mut VmContext, func: u32) -> usize {

@@ -33,6 +33,8 @@ pub(crate) struct InstanceInner {
     pub(crate) store: NonNull<StoreCore>,
     pub(crate) module: Module,
     pub(crate) memory: Option<u32>,
+    /// Whether each data segment is empty by now: dropped, or active and written.
+    pub(crate) dropped_data: Box<[bool]>,
     /// Host functions it imports, kept alive.
     imports: Box<[Arc<HostFunc>]>,
 }
@@ -380,6 +382,11 @@ impl StoreCore {
             store: this,
             module: module.clone(),
             memory,
+            dropped_data: wasm
+                .data
+                .iter()
+                .map(|segment| segment.offset.is_some())
+                .collect(),
             imports: hosts.into(),
         };
         // SAFETY: fresh memory with room for it.
@@ -434,26 +441,23 @@ impl StoreCore {
 
         // SAFETY: in the store now.
         let instance = unsafe { inner.as_ref() };
+        let value_of = |init| {
+            wasm.constant_value(init, |global| {
+                // SAFETY: it is imported, or stands before what is initialized by it.
+                unsafe { instance.global(inner, global.index()).read() }
+            })
+        };
         for (index, global) in wasm.globals.iter().enumerate() {
             let bits = match global.init {
                 GlobalInit::Imported => continue,
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized before, as it is imported.
-                GlobalInit::Global(other) => unsafe {
-                    instance.global(inner, other.index()).read()
-                },
+                init => value_of(init),
             };
             // SAFETY: within the instance.
             unsafe { instance.global(inner, index).write(bits) };
         }
         for (segment, data) in wasm.data.iter().enumerate() {
-            let offset = match data.offset {
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized above.
-                GlobalInit::Global(global) => unsafe {
-                    instance.global(inner, global.index()).read()
-                },
-                GlobalInit::Imported => unreachable!("a data segment's offset is an expression"),
+            let Some(offset) = data.offset.map(value_of) else {
+                continue;
             };
             let bytes = &wasm.bytes[data.bytes.clone()];
             let memory = memory.expect("validated");

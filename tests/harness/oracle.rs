@@ -73,12 +73,12 @@ impl Way for Wasmi {
 pub(crate) fn engine() -> Engine {
     let mut config = wasmi::Config::default();
     config
-        .wasm_bulk_memory(false)
-        .wasm_extended_const(false)
+        .wasm_bulk_memory(true)
+        .wasm_extended_const(true)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_reference_types(false)
-        .wasm_tail_call(false)
+        .wasm_tail_call(true)
         .wasm_wide_arithmetic(false);
     Engine::new(&config)
 }

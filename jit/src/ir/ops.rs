@@ -7,8 +7,9 @@
 )]
 
 use super::value::{
-    BinaryOp, Block, Function, InstData, Jump, LoadOp, StoreOp, Type, UnaryOp, Value,
+    BinaryOp, Block, BulkOp, Function, InstData, Jump, LoadOp, StoreOp, Type, UnaryOp, Value,
 };
+use crate::runtime::context::offsets;
 
 impl UnaryOp {
     /// Type of the operand and of the result.
@@ -191,6 +192,17 @@ impl StoreOp {
     }
 }
 
+impl BulkOp {
+    /// Offset of its helper in the table.
+    pub fn helper(self) -> i32 {
+        match self {
+            Self::Copy => offsets::HELPER_MEMORY_COPY,
+            Self::Fill => offsets::HELPER_MEMORY_FILL,
+            Self::Init(_) => offsets::HELPER_MEMORY_INIT,
+        }
+    }
+}
+
 impl InstData {
     /// Visits every operand: arguments, branch arguments and the values of frame states.
     pub fn for_each_operand(&self, mut visit: impl FnMut(Value)) {
@@ -200,6 +212,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::DataDrop { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -220,6 +233,7 @@ impl InstData {
                 visit(*value);
             }
             Self::MemoryGrow { pages } => visit(*pages),
+            Self::Bulk { args, .. } => args.iter().copied().for_each(visit),
             Self::GlobalSet { value, .. } => visit(*value),
             Self::Call { args, state, .. } => {
                 args.iter().copied().for_each(&mut visit);
@@ -243,6 +257,7 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter().copied().for_each(visit),
+            Self::TailCall { args, .. } => args.iter().copied().for_each(visit),
         }
     }
 
@@ -254,6 +269,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::DataDrop { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),
@@ -274,6 +290,7 @@ impl InstData {
                 visit(value);
             }
             Self::MemoryGrow { pages } => visit(pages),
+            Self::Bulk { args, .. } => args.iter_mut().for_each(visit),
             Self::GlobalSet { value, .. } => visit(value),
             Self::Call { args, state, .. } => {
                 args.iter_mut().for_each(&mut visit);
@@ -297,6 +314,7 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter_mut().for_each(visit),
+            Self::TailCall { args, .. } => args.iter_mut().for_each(visit),
         }
     }
 
@@ -348,6 +366,11 @@ impl InstData {
             | Self::GlobalGet { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether it writes memory, and no more: it begins an epoch for loads.
+    pub fn writes_memory(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Bulk { .. })
     }
 
     /// Whether it begins an epoch for everything.

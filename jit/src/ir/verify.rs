@@ -206,6 +206,7 @@ impl Verifier<'_> {
                 want(*value, op.value_type())
             }
             InstData::MemoryGrow { pages } => want(*pages, Type::I32),
+            InstData::Bulk { args, .. } => args.iter().try_for_each(|&arg| want(arg, Type::I32)),
             InstData::GlobalSet { value, .. } => {
                 if func.type_of(*value) == Type::Ptr {
                     return Err("an address in a global".to_owned());
@@ -222,6 +223,17 @@ impl Verifier<'_> {
                     want(arg, ty.into())?;
                 }
                 self.state(state)
+            }
+            InstData::TailCall { ty, args, .. } => {
+                if ty.results != func.ty.results {
+                    return Err("a tail call with other results".to_owned());
+                }
+                if args.len() != ty.params.len() {
+                    return Err("wrong number of arguments".to_owned());
+                }
+                args.iter()
+                    .zip(&ty.params)
+                    .try_for_each(|(&arg, &ty)| want(arg, ty.into()))
             }
             InstData::Checkpoint { state } => self.state(state),
             InstData::Branch { cond, .. } => want(*cond, Type::I32),
@@ -243,6 +255,7 @@ impl Verifier<'_> {
             InstData::MemoryBase
             | InstData::MemorySize
             | InstData::GlobalGet { .. }
+            | InstData::DataDrop { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),
         }

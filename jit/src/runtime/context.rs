@@ -86,6 +86,15 @@ pub struct Helpers {
     pub checkpoint: unsafe extern "C" fn(*mut VmContext) -> u32,
     /// `(context, pages) -> old length or -1`.
     pub memory_grow: unsafe extern "C" fn(*mut VmContext, u32) -> u32,
+    /// `(context, to, from, bytes) -> 0`, or 1 if a range lies outside the memory and nothing was done.
+    pub memory_copy: unsafe extern "C" fn(*mut VmContext, u32, u32, u32) -> u32,
+    /// `(context, to, byte, bytes) -> 0`, or 1 if the range lies outside the memory and nothing was done.
+    pub memory_fill: unsafe extern "C" fn(*mut VmContext, u32, u32, u32) -> u32,
+    /// `(context, to, from, bytes, data segment) -> 0`, or 1 if a range lies outside the memory or the segment and nothing
+    /// was done.
+    pub memory_init: unsafe extern "C" fn(*mut VmContext, u32, u32, u32, u32) -> u32,
+    /// `(context, data segment)`: it is empty from now on.
+    pub data_drop: unsafe extern "C" fn(*mut VmContext, u32),
     /// `(context, image words) -> block`: a fresh continuation, flags set; its free list was empty, or it has none.
     pub allocate: unsafe extern "C" fn(*mut VmContext, u32) -> *mut Header,
     /// `(context, block, image words)`: returns a block that has no free list.
@@ -152,6 +161,14 @@ pub mod offsets {
         HELPER_CHECKPOINT = Helpers, checkpoint;
         /// In [`Helpers`].
         HELPER_MEMORY_GROW = Helpers, memory_grow;
+        /// In [`Helpers`].
+        HELPER_MEMORY_COPY = Helpers, memory_copy;
+        /// In [`Helpers`].
+        HELPER_MEMORY_FILL = Helpers, memory_fill;
+        /// In [`Helpers`].
+        HELPER_MEMORY_INIT = Helpers, memory_init;
+        /// In [`Helpers`].
+        HELPER_DATA_DROP = Helpers, data_drop;
         /// In [`Helpers`].
         HELPER_ALLOCATE = Helpers, allocate;
         /// In [`Helpers`].

@@ -12,16 +12,16 @@ use crate::{
     },
     frame::abi::{Place, Places, param_places},
     runtime::context::offsets,
+    ir::value::{BulkOp, TrapCode},
     suspension::{point::PointKind, suspend::emit_exit_test},
-    wasm::types::{FuncIndex, FuncType, ValType},
+    wasm::types::{DataIndex, FuncIndex, FuncType, ValType},
 };
 
 impl Compiler<'_> {
     pub(super) fn visit_call(&mut self, callee: FuncIndex) {
         let module = self.module;
         let ty: &FuncType = module.func_type(callee);
-        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
-        args.reverse();
+        let args = self.pop_arguments(ty);
         self.flush();
         self.move_arguments(ty, &args);
         for arg in &args {
@@ -29,21 +29,8 @@ impl Compiler<'_> {
         }
 
         self.masm.comment(format!("call {callee} {}", self.at));
-        if module.is_imported(callee) {
-            let entry = self.layout.import(callee.0);
-            let field = |offset| Mem::context(entry + offset);
-            self.masm.mov(
-                Width::W64,
-                regs::ENVIRONMENT,
-                field(offsets::IMPORT_ENVIRONMENT),
-            );
-            self.masm.call(field(offsets::IMPORT_CODE));
-        } else {
-            let entry = callee.0.cast_signed() * offsets::ENTRY_SIZE;
-            self.masm
-                .mov(Width::W64, RAX, Mem::context(offsets::ENTRIES));
-            self.masm.call(Mem::new(RAX, entry + offsets::ENTRY_CODE));
-        }
+        let target = self.load_callee(callee);
+        self.masm.call(target);
         self.masm.note(self.at);
         let return_offset = self.masm.offset();
         let site = self.add_site(PointKind::Call, &ty.results);
@@ -53,6 +40,48 @@ impl Compiler<'_> {
             .return_offset = return_offset;
         emit_exit_test(&mut self.masm, &site);
         self.push_results(&ty.results);
+    }
+
+    /// The frame goes before the call: the callee returns to whoever called this function. Values that are left on the
+    /// operand stack go with it.
+    pub(super) fn visit_return_call(&mut self, callee: FuncIndex) {
+        let module = self.module;
+        let ty: &FuncType = module.func_type(callee);
+        let args = self.pop_arguments(ty);
+        self.move_arguments(ty, &args);
+        for arg in &args {
+            self.free(arg);
+        }
+        self.masm
+            .comment(format!("return_call {callee} {}", self.at));
+        let target = self.load_callee(callee);
+        self.masm.leave();
+        self.masm.jmp_to(target);
+        self.set_unreachable();
+    }
+
+    fn pop_arguments(&mut self, ty: &FuncType) -> Vec<Operand> {
+        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
+        args.reverse();
+        args
+    }
+
+    /// Where a function's address is, once its arguments are in place. Loses `rax` and the environment's register.
+    fn load_callee(&mut self, callee: FuncIndex) -> Mem {
+        if self.module.is_imported(callee) {
+            let entry = self.layout.import(callee.0);
+            self.masm.mov(
+                Width::W64,
+                regs::ENVIRONMENT,
+                Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
+            );
+            Mem::context(entry + offsets::IMPORT_CODE)
+        } else {
+            let entry = callee.0.cast_signed() * offsets::ENTRY_SIZE;
+            self.masm
+                .mov(Width::W64, RAX, Mem::context(offsets::ENTRIES));
+            Mem::new(RAX, entry + offsets::ENTRY_CODE)
+        }
     }
 
     fn move_arguments(&mut self, ty: &FuncType, args: &[Operand]) {
@@ -213,6 +242,41 @@ impl Compiler<'_> {
         let taken = self.stack.take_this(Loc::Gpr(RAX));
         debug_assert!(taken, "no register is taken behind a helper call");
         self.push_gpr(ValType::I32, RAX);
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn visit_bulk(&mut self, op: BulkOp) {
+        let [_, to, from, len, segment, _] = regs::HELPER_ARGS;
+        let [c, b, a] = [self.pop(), self.pop(), self.pop()];
+        self.flush();
+        // no operand lives in the last two, so none is lost
+        self.load_gpr(from, &b);
+        self.load_gpr(len, &c);
+        self.load_gpr(to, &a);
+        for operand in [a, b, c] {
+            self.free(&operand);
+        }
+        self.masm
+            .mov(Width::W64, regs::HELPER_ARGS[0], regs::CONTEXT);
+        self.masm.comment(format!("memory {op:?}").to_lowercase());
+        if let BulkOp::Init(data) = op {
+            self.masm.mov_imm(segment, u64::from(data.0));
+        }
+        self.masm.call_helper(op.helper());
+        self.masm.note(self.at);
+        let trap = self.masm.trap_site(TrapCode::MemoryOutOfBounds, self.at);
+        self.masm
+            .test(Width::W32, regs::HELPER_RESULT, regs::HELPER_RESULT);
+        self.masm.jcc(Cc::NotEqual, trap);
+    }
+
+    pub(super) fn visit_data_drop(&mut self, data: DataIndex) {
+        self.flush();
+        self.masm.comment(format!("data.drop {data}"));
+        self.masm.helper_args_context_imm(data.0);
+        self.masm.call_helper(offsets::HELPER_DATA_DROP);
+        self.masm.note(self.at);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind, PatchpointDraft},
     error::CompileError,
     frame::layout::{COUNTER_OFFSET, FrameLayout},
-    ir::value::TrapCode,
+    ir::value::{BulkOp, TrapCode},
     options::CompileOptions,
     runtime::context::{GlobalSlot, VmLayout, offsets},
     suspension::{
@@ -24,7 +24,7 @@ use crate::{
     wasm::{
         liveness::Liveness,
         module::Module,
-        types::{CodeOffset, FrameOffset, FuncIndex, LocalIndex, ValType, WasmOffset},
+        types::{CodeOffset, DataIndex, FrameOffset, FuncIndex, LocalIndex, ValType, WasmOffset},
     },
 };
 use wasmparser::{Operator, OperatorsReader};
@@ -757,6 +757,9 @@ impl<'a> Compiler<'a> {
             }
             Operator::Return => self.visit_return(),
             Operator::Call { function_index } => self.visit_call(FuncIndex(function_index)),
+            Operator::ReturnCall { function_index } => {
+                self.visit_return_call(FuncIndex(function_index));
+            }
             Operator::Drop => {
                 let value = self.pop();
                 self.free(&value);
@@ -804,6 +807,12 @@ impl<'a> Compiler<'a> {
                 self.push_gpr(ValType::I32, reg);
             }
             Operator::MemoryGrow { .. } => self.visit_memory_grow(),
+            Operator::MemoryCopy { .. } => self.visit_bulk(BulkOp::Copy),
+            Operator::MemoryFill { .. } => self.visit_bulk(BulkOp::Fill),
+            Operator::MemoryInit { data_index, .. } => {
+                self.visit_bulk(BulkOp::Init(DataIndex(data_index)));
+            }
+            Operator::DataDrop { data_index } => self.visit_data_drop(DataIndex(data_index)),
             ref other => {
                 if !self.numeric(other, reader) {
                     let what = format!("{other:?}");

@@ -20,7 +20,7 @@ use crate::{
     ir::{
         builder::Cursor,
         value::{
-            BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TrapCode,
+            BinaryOp, BulkOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TrapCode,
             Type, UnaryOp, Value,
         },
     },
@@ -29,7 +29,7 @@ use crate::{
     wasm::{
         liveness::{LiveLocals, Liveness},
         module::{BlockSignature, GlobalInit, Module},
-        types::{FuncIndex, GlobalIndex, LocalIndex, ValType, WasmOffset},
+        types::{DataIndex, FuncIndex, GlobalIndex, LocalIndex, ValType, WasmOffset},
     },
 };
 use wasmparser::Operator;
@@ -700,6 +700,9 @@ impl<'m, 'b> Builder<'m, 'b> {
             }
             Operator::Return => self.return_values()?,
             Operator::Call { function_index } => self.call(FuncIndex(function_index))?,
+            Operator::ReturnCall { function_index } => {
+                self.return_call(FuncIndex(function_index))?;
+            }
             Operator::Drop => {
                 self.pop();
             }
@@ -746,6 +749,16 @@ impl<'m, 'b> Builder<'m, 'b> {
                 let pages = self.pop();
                 self.result(InstData::MemoryGrow { pages })?;
             }
+            Operator::MemoryCopy { .. } => self.bulk(BulkOp::Copy)?,
+            Operator::MemoryFill { .. } => self.bulk(BulkOp::Fill)?,
+            Operator::MemoryInit { data_index, .. } => {
+                self.bulk(BulkOp::Init(DataIndex(data_index)))?;
+            }
+            Operator::DataDrop { data_index } => {
+                self.push(InstData::DataDrop {
+                    segment: DataIndex(data_index),
+                })?;
+            }
             Operator::I32Const { value } => self.result(InstData::Const {
                 ty: Type::I32,
                 bits: value.cast_unsigned().into(),
@@ -791,11 +804,7 @@ impl<'m, 'b> Builder<'m, 'b> {
         let state = self.frame_state(PointKind::Call, live, ty.params.len());
         let args = self.stack.split_off(self.stack.len() - ty.params.len());
         let data = InstData::Call {
-            callee: if self.module.is_imported(callee) {
-                Callee::Imported(callee)
-            } else {
-                Callee::Defined(callee)
-            },
+            callee: self.callee(callee),
             ty: Box::new(ty),
             args,
             state,
@@ -803,6 +812,36 @@ impl<'m, 'b> Builder<'m, 'b> {
         self.push(data)?;
         let call = self.func.insts.last().expect("just pushed");
         self.stack.extend_from_slice(&call.results);
+        Ok(())
+    }
+
+    fn callee(&self, func: FuncIndex) -> Callee {
+        if self.module.is_imported(func) {
+            Callee::Imported(func)
+        } else {
+            Callee::Defined(func)
+        }
+    }
+
+    fn return_call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
+        let ty = self.module.func_type(callee).as_ref().clone();
+        self.pay(ty.params.len())?;
+        let args = self.stack.split_off(self.stack.len() - ty.params.len());
+        self.push(InstData::TailCall {
+            callee: self.callee(callee),
+            ty: Box::new(ty),
+            args,
+        })?;
+        self.reachable = false;
+        Ok(())
+    }
+
+    fn bulk(&mut self, op: BulkOp) -> Result<(), NotOptimized> {
+        let [c, b, a] = [self.pop(), self.pop(), self.pop()];
+        self.push(InstData::Bulk {
+            op,
+            args: [a, b, c],
+        })?;
         Ok(())
     }
 

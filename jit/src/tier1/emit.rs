@@ -29,7 +29,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
     frame::abi::{EXIT_RETURNED, Place, Places},
-    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
+    ir::value::{BinaryOp, BulkOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
     suspension::{
@@ -686,6 +686,22 @@ impl Emit<'_> {
                 self.masm.note(offset);
                 self.masm.mov(Width::W32, HELPER_RESULT, HELPER_RESULT);
             }
+            MInst::Bulk { op, .. } => {
+                let trap = self.masm.trap_site(TrapCode::MemoryOutOfBounds, offset);
+                self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
+                if let BulkOp::Init(segment) = op {
+                    self.masm.mov_imm(HELPER_ARGS[4], u64::from(segment.0));
+                }
+                self.masm.call_helper(op.helper());
+                self.masm.note(offset);
+                self.masm.test(Width::W32, HELPER_RESULT, HELPER_RESULT);
+                self.masm.jcc(Cc::NotEqual, trap);
+            }
+            MInst::DataDrop { segment } => {
+                self.masm.helper_args_context_imm(segment.0);
+                self.masm.call_helper(offsets::HELPER_DATA_DROP);
+                self.masm.note(offset);
+            }
             MInst::TransferLoad { dst, word, class } => {
                 let from = self.transfer(word);
                 match class {
@@ -745,6 +761,11 @@ impl Emit<'_> {
                 self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
                 self.masm.leave();
                 self.masm.ret();
+            }
+            MInst::TailCall { target, .. } => {
+                let target = self.load_target(target);
+                self.masm.leave();
+                self.masm.jmp_to(target);
             }
             MInst::Trap { code } => {
                 let trap = self.masm.trap_site(code, offset);
@@ -950,7 +971,8 @@ impl Emit<'_> {
         }
     }
 
-    fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
+    /// Where a callee's address is, once its arguments are in place.
+    fn load_target(&mut self, target: Target) -> masm::Mem {
         match target {
             Target::Defined(func) => {
                 self.masm
@@ -961,7 +983,7 @@ impl Emit<'_> {
                     .and_then(|n| n.checked_add(offsets::ENTRY_CODE))
                     .expect("validation bounds the number of functions");
                 self.masm.comment(format!("{func}"));
-                self.masm.call(masm::Mem::new(SCRATCH, entry));
+                masm::Mem::new(SCRATCH, entry)
             }
             Target::Imported(entry) => {
                 self.masm.mov(
@@ -969,10 +991,14 @@ impl Emit<'_> {
                     ENVIRONMENT,
                     masm::Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
                 );
-                self.masm
-                    .call(masm::Mem::context(entry + offsets::IMPORT_CODE));
+                masm::Mem::context(entry + offsets::IMPORT_CODE)
             }
         }
+    }
+
+    fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
+        let target = self.load_target(target);
+        self.masm.call(target);
         let image: Vec<FrameOffset> = live.iter().map(|&reg| self.slot_of(at(reg))).collect();
         let labels = SiteLabels::new(&mut self.masm);
         self.masm.note(offset);

@@ -25,7 +25,7 @@ use crate::{
         StoreOp, Type, UnaryOp, Value, ValueDef,
     },
     runtime::context::{GlobalSlot, VmLayout, offsets},
-    wasm::types::{ValType, WasmOffset},
+    wasm::types::{FuncType, ValType, WasmOffset},
 };
 use regalloc2::{PReg, RegClass, VReg};
 use std::collections::HashMap;
@@ -685,6 +685,11 @@ impl<'a> Lower<'a> {
                 }
                 self.seq.push(MInst::Return { uses });
             }
+            InstData::TailCall { callee, ty, args } => {
+                let uses = self.arguments(ty, args, &[]);
+                let target = self.target(*callee);
+                self.seq.push(MInst::TailCall { target, uses });
+            }
             &InstData::Trap { code } => self.seq.push(MInst::Trap { code }),
             _ => unreachable!("not a terminator"),
         }
@@ -771,6 +776,11 @@ impl<'a> Lower<'a> {
                     pages,
                 });
             }
+            InstData::Bulk { op, args } => {
+                let args = args.map(|arg| self.reg(arg));
+                self.seq.push(MInst::Bulk { op, args });
+            }
+            InstData::DataDrop { segment } => self.seq.push(MInst::DataDrop { segment }),
             InstData::GlobalGet { ty, global } => {
                 let mem = self.global(self.layout.globals[global.index()]);
                 self.seq.push(MInst::Load {
@@ -796,32 +806,7 @@ impl<'a> Lower<'a> {
                 ref state,
             } => {
                 let (site, live) = self.site(state, ty.results.clone());
-                let mut uses = Vec::new();
-                for ((&value, place), &wasm) in
-                    args.iter().zip(param_places(ty)).zip(ty.params.iter())
-                {
-                    if let Place::Transfer(word) = place {
-                        let src = self.reg(value);
-                        self.seq.push(MInst::TransferStore {
-                            src,
-                            word,
-                            class: class_of_wasm(wasm),
-                        });
-                    }
-                }
-                for (&value, place) in args.iter().zip(param_places(ty)) {
-                    if let Some(at) = place_register(place, &INT_ARGS) {
-                        let resolved = self.resolve(value);
-                        let lives_on = self.constant(value).is_none()
-                            && live.contains(&Reg::Virtual(self.vreg(resolved)));
-                        let src = if lives_on {
-                            self.copy(value)
-                        } else {
-                            self.reg(value)
-                        };
-                        uses.push((src, at));
-                    }
-                }
+                let uses = self.arguments(ty, args, &live);
                 let mut defs = Vec::new();
                 let mut loads = Vec::new();
                 for (&value, place) in results.iter().zip(result_places(ty)) {
@@ -840,10 +825,7 @@ impl<'a> Lower<'a> {
                         }
                     }
                 }
-                let target = match callee {
-                    Callee::Defined(func) => Target::Defined(func),
-                    Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
-                };
+                let target = self.target(callee);
                 self.seq.push(MInst::Call {
                     target,
                     site,
@@ -861,8 +843,47 @@ impl<'a> Lower<'a> {
             | InstData::Branch { .. }
             | InstData::BranchTable { .. }
             | InstData::Return { .. }
+            | InstData::TailCall { .. }
             | InstData::Trap { .. } => unreachable!("a terminator inside a block"),
         }
+    }
+
+    fn target(&self, callee: Callee) -> Target {
+        match callee {
+            Callee::Defined(func) => Target::Defined(func),
+            Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
+        }
+    }
+
+    /// Stores arguments that travel through the transfer area and gives the registers of the others; what lives across the
+    /// call needs a register of its own.
+    fn arguments(&mut self, ty: &FuncType, args: &[Value], live: &[Reg]) -> Vec<(Reg, PReg)> {
+        let places = param_places(ty);
+        for ((&value, &place), &wasm) in args.iter().zip(&places).zip(ty.params.iter()) {
+            if let Place::Transfer(word) = place {
+                let src = self.reg(value);
+                self.seq.push(MInst::TransferStore {
+                    src,
+                    word,
+                    class: class_of_wasm(wasm),
+                });
+            }
+        }
+        let mut uses = Vec::new();
+        for (&value, place) in args.iter().zip(places) {
+            if let Some(at) = place_register(place, &INT_ARGS) {
+                let resolved = self.resolve(value);
+                let lives_on = self.constant(value).is_none()
+                    && live.contains(&Reg::Virtual(self.vreg(resolved)));
+                let src = if lives_on {
+                    self.copy(value)
+                } else {
+                    self.reg(value)
+                };
+                uses.push((src, at));
+            }
+        }
+        uses
     }
 
     /// Records a suspension point; gives its number and the registers its frame state keeps alive.
@@ -1354,7 +1375,7 @@ fn load_of(ty: Type) -> LoadOp {
 
 /// Whether loads behind the instruction may see something else than loads before it.
 fn changes_loads(data: &InstData) -> bool {
-    data.begins_epoch() || matches!(data, InstData::Store { .. } | InstData::GlobalSet { .. })
+    data.begins_epoch() || data.writes_memory() || matches!(data, InstData::GlobalSet { .. })
 }
 
 #[rustfmt::skip]

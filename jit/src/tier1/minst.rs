@@ -10,9 +10,9 @@
 //! two places at once: `regalloc::add_second_places` finds the ones it does not name.
 
 use crate::{
-    ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
+    ir::value::{BinaryOp, BulkOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
     suspension::point::CanonicalLayout,
-    wasm::types::{FuncIndex, ValType},
+    wasm::types::{DataIndex, FuncIndex, ValType},
 };
 use regalloc2::{
     Allocation, OperandConstraint, OperandKind, OperandPos, PReg, PRegSet, RegClass, VReg,
@@ -394,6 +394,14 @@ pub(crate) enum MInst {
         dst: Reg,
         pages: Reg,
     },
+    /// Traps if its helper says so.
+    Bulk {
+        op: BulkOp,
+        args: [Reg; 3],
+    },
+    DataDrop {
+        segment: DataIndex,
+    },
     TransferLoad {
         dst: Reg,
         word: u32,
@@ -426,6 +434,10 @@ pub(crate) enum MInst {
         targets: Vec<u32>,
     },
     Return {
+        uses: Vec<(Reg, PReg)>,
+    },
+    TailCall {
+        target: Target,
         uses: Vec<(Reg, PReg)>,
     },
     Trap {
@@ -580,6 +592,12 @@ impl MInst {
                 read_fixed(v, pages, super::regalloc::RSI);
                 write_fixed(v, dst, super::regalloc::RAX);
             }
+            Self::Bulk { args: [to, from, len], .. } => {
+                read_fixed(v, to, super::regalloc::RSI);
+                read_fixed(v, from, super::regalloc::RDX);
+                read_fixed(v, len, super::regalloc::RCX);
+            }
+            Self::DataDrop { .. } => {}
             Self::TransferLoad { dst, .. } => write(v, dst),
             Self::TransferStore { src, .. } => read(v, src),
             Self::Checkpoint { live, .. } => live.iter_mut().for_each(|reg| read_anywhere(v, reg)),
@@ -594,7 +612,7 @@ impl MInst {
                 read(v, index);
                 v(temp, OperandConstraint::Reg, OperandKind::Def, OperandPos::Early);
             }
-            Self::Return { uses } => uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at)),
+            Self::Return { uses } | Self::TailCall { uses, .. } => uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at)),
         }
     }
 
@@ -610,6 +628,7 @@ impl MInst {
                 all.remove(RAX);
                 all
             }
+            Self::Bulk { .. } | Self::DataDrop { .. } => allocatable(),
             Self::Call { defs, .. } => {
                 let mut all = allocatable();
                 defs.iter().for_each(|&(_, at)| all.remove(at));

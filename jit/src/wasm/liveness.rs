@@ -365,7 +365,7 @@ impl Scan {
                     self.events.push(Event::BrTable(bound(start), bound(kept)));
                     reachable = false;
                 }
-                Operator::Return | Operator::Unreachable => {
+                Operator::Return | Operator::ReturnCall { .. } | Operator::Unreachable => {
                     self.events.push(Event::Stop);
                     reachable = false;
                 }

@@ -111,6 +111,10 @@ index_type!(
     GlobalIndex, "global"
 );
 index_type!(
+    /// A data segment of a module.
+    DataIndex, "data"
+);
+index_type!(
     /// A local of a function, parameters first.
     LocalIndex, "local"
 );

@@ -36,6 +36,7 @@ pub fn run(func: &mut Function) -> Changed {
                     InstData::Branch { cond, .. } => work.push(*cond),
                     InstData::BranchTable { index, .. } => work.push(*index),
                     InstData::Return { values } => work.extend_from_slice(values),
+                    InstData::TailCall { args, .. } => work.extend_from_slice(args),
                     _ => {}
                 }
             } else if !is_removable(func, data) {

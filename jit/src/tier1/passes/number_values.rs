@@ -108,7 +108,7 @@ fn effect(data: &InstData, number: u32, epochs: &mut Epochs) {
             memory: number,
             globals: number,
         };
-    } else if matches!(data, InstData::Store { .. }) {
+    } else if data.writes_memory() {
         epochs.memory = number;
     } else if matches!(data, InstData::GlobalSet { .. }) {
         epochs.globals = number;
