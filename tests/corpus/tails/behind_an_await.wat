@@ -1,6 +1,6 @@
 ;;! Tail calls by functions that were suspended before, of functions that suspend: the chain has no link for the vanished.
 ;;! invoke "run" (i32 30) => (i32 30) (i64 465)
-;;! invoke "outer" (i32 10) => (i32 75)
+;;! invoke "outer" (i32 10) => (i32 85)
 (module
   (import "host" "yield" (func $yield))
   (import "host" "await_i64" (func $await (param i64) (result i64)))
@@ -19,4 +19,4 @@
     (call $a (local.get $n) (local.get $n) (i64.const 0))
     (i32.wrap_i64)
     (i32.sub (i32.const 10))
-    (i32.add) (i32.add (local.get $k))))
+    (i32.add) (i32.add) (i32.add (local.get $k))))
