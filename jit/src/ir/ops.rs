@@ -7,7 +7,8 @@
 )]
 
 use super::value::{
-    BinaryOp, Block, BulkOp, Function, InstData, Jump, LoadOp, StoreOp, Type, UnaryOp, Value,
+    BinaryOp, Block, BulkOp, Callee, Function, InstData, Jump, LoadOp, StoreOp, TableOp, Type,
+    UnaryOp, Value,
 };
 use crate::runtime::context::offsets;
 
@@ -213,6 +214,8 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::DataDrop { .. }
+            | Self::RefFunc { .. }
+            | Self::TableSize { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -235,7 +238,22 @@ impl InstData {
             Self::MemoryGrow { pages } => visit(*pages),
             Self::Bulk { args, .. } => args.iter().copied().for_each(visit),
             Self::GlobalSet { value, .. } => visit(*value),
-            Self::Call { args, state, .. } => {
+            Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(*index),
+            Self::TableStore { index, value, .. } => {
+                visit(*index);
+                visit(*value);
+            }
+            Self::Table { args, .. } => args.iter().copied().for_each(visit),
+            Self::FuncCheck { func, .. } => visit(*func),
+            Self::Call {
+                callee,
+                args,
+                state,
+                ..
+            } => {
+                if let Callee::Reference(func) = callee {
+                    visit(*func);
+                }
                 args.iter().copied().for_each(&mut visit);
                 state.values.iter().copied().for_each(visit);
             }
@@ -257,7 +275,12 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter().copied().for_each(visit),
-            Self::TailCall { args, .. } => args.iter().copied().for_each(visit),
+            Self::TailCall { callee, args, .. } => {
+                if let Callee::Reference(func) = callee {
+                    visit(*func);
+                }
+                args.iter().copied().for_each(visit);
+            }
         }
     }
 
@@ -270,6 +293,8 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::DataDrop { .. }
+            | Self::RefFunc { .. }
+            | Self::TableSize { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),
@@ -292,7 +317,22 @@ impl InstData {
             Self::MemoryGrow { pages } => visit(pages),
             Self::Bulk { args, .. } => args.iter_mut().for_each(visit),
             Self::GlobalSet { value, .. } => visit(value),
-            Self::Call { args, state, .. } => {
+            Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(index),
+            Self::TableStore { index, value, .. } => {
+                visit(index);
+                visit(value);
+            }
+            Self::Table { args, .. } => args.iter_mut().for_each(visit),
+            Self::FuncCheck { func, .. } => visit(func),
+            Self::Call {
+                callee,
+                args,
+                state,
+                ..
+            } => {
+                if let Callee::Reference(func) = callee {
+                    visit(func);
+                }
                 args.iter_mut().for_each(&mut visit);
                 state.values.iter_mut().for_each(visit);
             }
@@ -314,7 +354,12 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter_mut().for_each(visit),
-            Self::TailCall { args, .. } => args.iter_mut().for_each(visit),
+            Self::TailCall { callee, args, .. } => {
+                if let Callee::Reference(func) = callee {
+                    visit(func);
+                }
+                args.iter_mut().for_each(visit);
+            }
         }
     }
 
@@ -363,7 +408,10 @@ impl InstData {
             | Self::MemoryBase
             | Self::Load { .. }
             | Self::MemorySize
-            | Self::GlobalGet { .. } => true,
+            | Self::TableLoad { .. }
+            | Self::TableSize { .. }
+            | Self::GlobalGet { .. }
+            | Self::RefFunc { .. } => true,
             _ => false,
         }
     }
@@ -379,6 +427,19 @@ impl InstData {
             self,
             Self::Call { .. } | Self::Checkpoint { .. } | Self::MemoryGrow { .. }
         )
+    }
+}
+
+impl TableOp {
+    /// Types of its operands, if its tables hold elements of type `element`.
+    pub fn params(self, element: Type) -> Vec<Type> {
+        use Type::I32;
+        match self {
+            Self::Grow(_) => vec![element, I32],
+            Self::Fill(_) => vec![I32, element, I32],
+            Self::Copy { .. } | Self::Init { .. } => vec![I32; 3],
+            Self::DropSegment(_) => Vec::new(),
+        }
     }
 }
 
@@ -410,12 +471,20 @@ impl Function {
             InstData::Const { ty, .. }
             | InstData::Select { ty, .. }
             | InstData::FrameLoad { ty, .. }
+            | InstData::TableLoad { ty, .. }
             | InstData::GlobalGet { ty, .. } => vec![*ty],
             InstData::Unary { op, .. } => vec![op.types().1],
             InstData::Binary { op, .. } => vec![op.types().1],
+            InstData::RefFunc { .. } => vec![Type::FuncRef],
             InstData::MemoryBase => vec![Type::Ptr],
             InstData::Load { op, .. } => vec![op.result_type()],
-            InstData::MemorySize | InstData::MemoryGrow { .. } => vec![Type::I32],
+            InstData::MemorySize
+            | InstData::MemoryGrow { .. }
+            | InstData::TableSize { .. }
+            | InstData::Table {
+                op: TableOp::Grow(_),
+                ..
+            } => vec![Type::I32],
             InstData::Call { ty, .. } => ty.results.iter().map(|&ty| ty.into()).collect(),
             _ => Vec::new(),
         }

@@ -12,25 +12,43 @@ use crate::{
     },
     frame::abi::{Place, Places, param_places},
     runtime::context::offsets,
-    ir::value::{BulkOp, TrapCode},
     suspension::{point::PointKind, suspend::emit_exit_test},
-    wasm::types::{DataIndex, FuncIndex, FuncType, ValType},
+    wasm::types::{FuncIndex, FuncType, ValType},
 };
 
 impl Compiler<'_> {
     pub(super) fn visit_call(&mut self, callee: FuncIndex) {
         let module = self.module;
         let ty: &FuncType = module.func_type(callee);
-        let args = self.pop_arguments(ty);
-        self.flush();
-        self.move_arguments(ty, &args);
-        for arg in &args {
-            self.free(arg);
-        }
-
+        self.arguments(ty);
         self.masm.comment(format!("call {callee} {}", self.at));
         let target = self.load_callee(callee);
         self.masm.call(target);
+        self.returned(ty);
+    }
+
+    /// Pops a call's arguments and moves them to their places; all else goes home.
+    pub(super) fn arguments(&mut self, ty: &FuncType) {
+        let args = self.pop_arguments(ty);
+        self.flush();
+        self.move_and_free(ty, &args);
+    }
+
+    /// The same for a tail call: what is left on the operand stack is not needed any more.
+    pub(super) fn last_arguments(&mut self, ty: &FuncType) {
+        let args = self.pop_arguments(ty);
+        self.move_and_free(ty, &args);
+    }
+
+    fn move_and_free(&mut self, ty: &FuncType, args: &[Operand]) {
+        self.move_arguments(ty, args);
+        for arg in args {
+            self.free(arg);
+        }
+    }
+
+    /// What stands behind a call: its site, the exit-word test, the results.
+    pub(super) fn returned(&mut self, ty: &FuncType) {
         self.masm.note(self.at);
         let return_offset = self.masm.offset();
         let site = self.add_site(PointKind::Call, &ty.results);
@@ -47,11 +65,7 @@ impl Compiler<'_> {
     pub(super) fn visit_return_call(&mut self, callee: FuncIndex) {
         let module = self.module;
         let ty: &FuncType = module.func_type(callee);
-        let args = self.pop_arguments(ty);
-        self.move_arguments(ty, &args);
-        for arg in &args {
-            self.free(arg);
-        }
+        self.last_arguments(ty);
         self.masm
             .comment(format!("return_call {callee} {}", self.at));
         let target = self.load_callee(callee);
@@ -242,41 +256,6 @@ impl Compiler<'_> {
         let taken = self.stack.take_this(Loc::Gpr(RAX));
         debug_assert!(taken, "no register is taken behind a helper call");
         self.push_gpr(ValType::I32, RAX);
-    }
-}
-
-impl Compiler<'_> {
-    pub(super) fn visit_bulk(&mut self, op: BulkOp) {
-        let [_, to, from, len, segment, _] = regs::HELPER_ARGS;
-        let [c, b, a] = [self.pop(), self.pop(), self.pop()];
-        self.flush();
-        // no operand lives in the last two, so none is lost
-        self.load_gpr(from, &b);
-        self.load_gpr(len, &c);
-        self.load_gpr(to, &a);
-        for operand in [a, b, c] {
-            self.free(&operand);
-        }
-        self.masm
-            .mov(Width::W64, regs::HELPER_ARGS[0], regs::CONTEXT);
-        self.masm.comment(format!("memory {op:?}").to_lowercase());
-        if let BulkOp::Init(data) = op {
-            self.masm.mov_imm(segment, u64::from(data.0));
-        }
-        self.masm.call_helper(op.helper());
-        self.masm.note(self.at);
-        let trap = self.masm.trap_site(TrapCode::MemoryOutOfBounds, self.at);
-        self.masm
-            .test(Width::W32, regs::HELPER_RESULT, regs::HELPER_RESULT);
-        self.masm.jcc(Cc::NotEqual, trap);
-    }
-
-    pub(super) fn visit_data_drop(&mut self, data: DataIndex) {
-        self.flush();
-        self.masm.comment(format!("data.drop {data}"));
-        self.masm.helper_args_context_imm(data.0);
-        self.masm.call_helper(offsets::HELPER_DATA_DROP);
-        self.masm.note(self.at);
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
     frame::abi::{EXIT_RETURNED, Place, Places},
-    ir::value::{BinaryOp, BulkOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
+    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, Type, UnaryOp},
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
     suspension::{
@@ -680,27 +680,46 @@ impl Emit<'_> {
                 self.masm.mov(Width::W64, dst, length);
                 self.masm.shift_imm(Shift::Shr, Width::W64, dst, 16);
             }
+            MInst::TableCheck { index, len, code } => {
+                let trap = self.masm.trap_site(code, offset);
+                // the length is below 2^32
+                self.masm.alu(Alu::Cmp, Width::W32, gpr(index), mem(len));
+                self.masm.jcc(Cc::AboveEqual, trap);
+            }
+            MInst::TableCheckConst { index, len, code } => {
+                let trap = self.masm.trap_site(code, offset);
+                let index = index.cast_signed();
+                self.masm.alu_imm(Alu::Cmp, Width::W32, mem(len), index);
+                self.masm.jcc(Cc::BelowEqual, trap);
+            }
+            MInst::FuncCheck { func, type_id } => self.masm.func_check(gpr(func), type_id, offset),
+            MInst::Runtime {
+                helper,
+                ref numbers,
+                dst,
+                code,
+                ..
+            } => {
+                self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
+                for (&number, &reg) in numbers.iter().zip(&HELPER_ARGS[1..]) {
+                    self.masm.mov_imm(reg, u64::from(number));
+                }
+                self.masm.call_helper(helper);
+                self.masm.note(offset);
+                if let Some(code) = code {
+                    let trap = self.masm.trap_site(code, offset);
+                    self.masm.test(Width::W32, HELPER_RESULT, HELPER_RESULT);
+                    self.masm.jcc(Cc::NotEqual, trap);
+                } else if dst.is_some() {
+                    // the C convention leaves the upper half open
+                    self.masm.mov(Width::W32, HELPER_RESULT, HELPER_RESULT);
+                }
+            }
             MInst::MemoryGrow { .. } => {
                 self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
                 self.masm.call_helper(offsets::HELPER_MEMORY_GROW);
                 self.masm.note(offset);
                 self.masm.mov(Width::W32, HELPER_RESULT, HELPER_RESULT);
-            }
-            MInst::Bulk { op, .. } => {
-                let trap = self.masm.trap_site(TrapCode::MemoryOutOfBounds, offset);
-                self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
-                if let BulkOp::Init(segment) = op {
-                    self.masm.mov_imm(HELPER_ARGS[4], u64::from(segment.0));
-                }
-                self.masm.call_helper(op.helper());
-                self.masm.note(offset);
-                self.masm.test(Width::W32, HELPER_RESULT, HELPER_RESULT);
-                self.masm.jcc(Cc::NotEqual, trap);
-            }
-            MInst::DataDrop { segment } => {
-                self.masm.helper_args_context_imm(segment.0);
-                self.masm.call_helper(offsets::HELPER_DATA_DROP);
-                self.masm.note(offset);
             }
             MInst::TransferLoad { dst, word, class } => {
                 let from = self.transfer(word);
@@ -765,7 +784,10 @@ impl Emit<'_> {
             MInst::TailCall { target, .. } => {
                 let target = self.load_target(target);
                 self.masm.leave();
-                self.masm.jmp_to(target);
+                match target {
+                    Some(target) => self.masm.jmp_to(target),
+                    None => self.masm.jump_to_reference(),
+                }
             }
             MInst::Trap { code } => {
                 let trap = self.masm.trap_site(code, offset);
@@ -971,8 +993,9 @@ impl Emit<'_> {
         }
     }
 
-    /// Where a callee's address is, once its arguments are in place.
-    fn load_target(&mut self, target: Target) -> masm::Mem {
+    /// Where a callee's address is, once its arguments are in place; `None` if a reference in the environment register
+    /// says.
+    fn load_target(&mut self, target: Target) -> Option<masm::Mem> {
         match target {
             Target::Defined(func) => {
                 self.masm
@@ -983,7 +1006,7 @@ impl Emit<'_> {
                     .and_then(|n| n.checked_add(offsets::ENTRY_CODE))
                     .expect("validation bounds the number of functions");
                 self.masm.comment(format!("{func}"));
-                masm::Mem::new(SCRATCH, entry)
+                Some(masm::Mem::new(SCRATCH, entry))
             }
             Target::Imported(entry) => {
                 self.masm.mov(
@@ -991,14 +1014,20 @@ impl Emit<'_> {
                     ENVIRONMENT,
                     masm::Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
                 );
-                masm::Mem::context(entry + offsets::IMPORT_CODE)
+                Some(masm::Mem::context(entry + offsets::IMPORT_CODE))
+            }
+            Target::Reference(func) => {
+                debug_assert_eq!(gpr(func), ENVIRONMENT);
+                None
             }
         }
     }
 
     fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
-        let target = self.load_target(target);
-        self.masm.call(target);
+        match self.load_target(target) {
+            Some(target) => self.masm.call(target),
+            None => self.masm.call_reference(),
+        }
         let image: Vec<FrameOffset> = live.iter().map(|&reg| self.slot_of(at(reg))).collect();
         let labels = SiteLabels::new(&mut self.masm);
         self.masm.note(offset);
@@ -1206,6 +1235,14 @@ impl Emit<'_> {
                 values,
             } = suspension.site;
             let recipes = builder.recipes(&map, &values);
+            let references = (0u32..)
+                .zip(&values)
+                .filter_map(|(word, value)| {
+                    let reference =
+                        value.is_some_and(|value| self.ir.type_of(value) == Type::ExternRef);
+                    reference.then_some(word)
+                })
+                .collect();
             drafts.push((
                 suspension.labels,
                 SiteDraft {
@@ -1219,6 +1256,7 @@ impl Emit<'_> {
                             Source::Const(bits) => ImageSource::Const(bits),
                         })
                         .collect(),
+                    references,
                     recipes,
                     return_offset: suspension.returned,
                     door: CodeOffset(0),

@@ -284,10 +284,10 @@ unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
 /// Every segment is `0 1 2 .. 9` and then its number.
 unsafe extern "C" fn memory_init(
     context: *mut VmContext,
+    segment: u32,
     to: u32,
     from: u32,
     len: u32,
-    segment: u32,
 ) -> u32 {
     let mut bytes: Vec<u8> = (0..10).collect();
     bytes.extend(u8::try_from(segment));
@@ -300,6 +300,29 @@ unsafe extern "C" fn data_drop(context: *mut VmContext, segment: u32) {
     // SAFETY: called by guest code that the machine entered.
     let status = unsafe { helpers::memory_fill(context, 0, segment, 1) };
     assert_eq!(status, 0);
+}
+
+unsafe extern "C" fn no_table_grow(_: *mut VmContext, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_fill(_: *mut VmContext, _: u32, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_move(
+    _: *mut VmContext,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_elem_drop(_: *mut VmContext, _: u32) {
+    std::process::abort()
 }
 
 unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
@@ -389,6 +412,7 @@ impl Machine {
             globals,
             imports,
             size: 8 * u32::try_from(words).expect("small"),
+            ..VmLayout::default()
         };
         let drafts: Vec<CodeDraft> = (imported..module.functions.len())
             .map(|func| {
@@ -482,6 +506,11 @@ impl Machine {
             memory_fill: helpers::memory_fill,
             memory_init,
             data_drop,
+            table_grow: no_table_grow,
+            table_fill: no_table_fill,
+            table_copy: no_table_move,
+            table_init: no_table_move,
+            elem_drop: no_elem_drop,
             allocate,
             release,
             call_count,
