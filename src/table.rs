@@ -8,7 +8,7 @@
 use crate::{
     error::{Error, Result},
     instance::InstanceInner,
-    store::{AsContext, AsContextMut, StoreCore},
+    store::{AsContext, AsContextMut, CorePtr, StoreCore},
     values::Val,
 };
 use midair_jit::{
@@ -84,9 +84,7 @@ impl TableData {
             let fresh = (capacity - self.capacity) as usize;
             // SAFETY: the part behind the old end, which is ours and not initialized.
             unsafe {
-                elements
-                    .add(self.capacity as usize)
-                    .write_bytes(0, fresh);
+                elements.add(self.capacity as usize).write_bytes(0, fresh);
             };
         }
         self.elements = elements;
@@ -190,7 +188,11 @@ impl StoreCore {
         if new > table.capacity {
             // growing by one, again and again, takes linear time
             let most = table.ty.max.unwrap_or(u32::MAX);
-            let roomy = if old == 0 { new } else { old.saturating_mul(2).clamp(new, most) };
+            let roomy = if old == 0 {
+                new
+            } else {
+                old.saturating_mul(2).clamp(new, most)
+            };
             if !table.reserve(roomy) && !table.reserve(new) {
                 return None;
             }
@@ -224,7 +226,11 @@ impl StoreCore {
         (from, from_start): (u32, u32),
         count: u32,
     ) -> Option<()> {
-        let read = range(from_start, count, self.tables[from as usize].elements().len())?;
+        let read = range(
+            from_start,
+            count,
+            self.tables[from as usize].elements().len(),
+        )?;
         let write = range(to_start, count, self.tables[to as usize].elements().len())?;
         if to == from {
             let elements = self.tables[to as usize].elements_mut();
@@ -382,9 +388,14 @@ impl Table {
         self.check(core);
         let table = &core.tables[self.index as usize];
         let &word = table.elements().get(index as usize)?;
-        let ty = table.ty().element;
-        // SAFETY: an element of this type, in a table of this store.
-        Some(unsafe { Val::from_word(ty, word, store.store_ptr().0.cast()) })
+        // SAFETY: an element of that type, in a table of the store.
+        Some(unsafe {
+            Val::from_word(
+                table.ty().element,
+                word,
+                CorePtr(store.store_ptr().0.cast()),
+            )
+        })
     }
 
     /// Changes an element.
@@ -467,7 +478,7 @@ fn element(store: &impl AsContextMut, ty: ValType, value: &Val) -> Result<u64> {
         )));
     }
     // SAFETY: the store is borrowed exclusively.
-    unsafe { value.to_word(store.store_ptr().0.cast()) }
+    unsafe { value.to_word(CorePtr(store.store_ptr().0.cast())) }
 }
 
 fn outside() -> Error {
