@@ -6,8 +6,7 @@ use super::{
     eval::{eval_binary, eval_unary},
     value::{
         BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp,
-        TableOp,
-        TrapCode, Type,
+        TableOp, TrapCode, Type,
     },
 };
 use crate::{
@@ -486,9 +485,10 @@ impl<'m> Machine<'m> {
             }
             BulkOp::Fill => self.memory[to..to + len].fill(from.to_le_bytes()[0]),
             BulkOp::Init(data) => {
-                let bytes = match self.dropped[data.index()] {
-                    true => &[],
-                    false => &module.bytes[module.data[data.index()].bytes.clone()],
+                let bytes = if self.dropped[data.index()] {
+                    &[]
+                } else {
+                    &module.bytes[module.data[data.index()].bytes.clone()]
                 };
                 if !inside(from, bytes.len()) {
                     return false;
@@ -498,6 +498,8 @@ impl<'m> Machine<'m> {
             BulkOp::Copy => return false,
         }
         true
+    }
+
     /// The result, if it has one; `None` if it traps.
     fn table_op(&mut self, op: TableOp, args: &[u64]) -> Option<u64> {
         let range = |start: u64, count: u64, len: usize| {

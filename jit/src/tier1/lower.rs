@@ -21,8 +21,8 @@ use super::{
 use crate::{
     frame::abi::{Place, param_places, result_places},
     ir::value::{
-        BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump, LoadOp,
-        StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
+        BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump,
+        LoadOp, StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
     },
     runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
     wasm::types::{FuncType, TableIndex, ValType, WasmOffset},
@@ -918,12 +918,7 @@ impl<'a> Lower<'a> {
 
     /// Stores arguments that travel through the transfer area and gives the registers of the others; what lives across the
     /// call needs a register of its own.
-    fn arguments(
-        &mut self,
-        ty: &FuncType,
-        args: &[Value],
-        site: Option<u32>,
-    ) -> Vec<(Reg, PReg)> {
+    fn arguments(&mut self, ty: &FuncType, args: &[Value], site: Option<u32>) -> Vec<(Reg, PReg)> {
         let places = param_places(ty);
         for ((&value, &place), &wasm) in args.iter().zip(&places).zip(ty.params.iter()) {
             if let Place::Transfer(word) = place {

@@ -423,7 +423,14 @@ fn calls_and_globals_keep_their_order() {
 #[test]
 fn bulk_operations_check_first_and_write_then() {
     // known and unknown lengths, at both ends of what is inline
-    for len in ["(local.get 2)", "(i32.const 0)", "(i32.const 1)", "(i32.const 31)", "(i32.const 32)", "(i32.const 33)"] {
+    for len in [
+        "(local.get 2)",
+        "(i32.const 0)",
+        "(i32.const 1)",
+        "(i32.const 31)",
+        "(i32.const 32)",
+        "(i32.const 33)",
+    ] {
         let wat = format!(
             r#"(module (memory (export "memory") 1 2)
                 (data (i32.const 3) "the quick brown fox jumps over the lazy dog")

@@ -415,8 +415,7 @@ impl Module {
                 && let [.., ConstOp::Const(a), ConstOp::Const(b)] = self.expressions[first..]
             {
                 self.expressions.truncate(self.expressions.len() - 2);
-                self.expressions
-                    .push(ConstOp::Const(computed(op, [a, b])));
+                self.expressions.push(ConstOp::Const(computed(op, [a, b])));
             } else {
                 self.expressions.push(op);
             }
@@ -705,7 +704,9 @@ fn invalid(error: &BinaryReaderError) -> CompileError {
 
 /// Whether validation failed only because a constant expression names a global of the module's own.
 fn names_own_globals(bytes: &[u8], error: &BinaryReaderError) -> bool {
-    error.message().contains("global.get of locally defined global")
+    error
+        .message()
+        .contains("global.get of locally defined global")
         && Validator::new_with_features(FEATURES_OF_OWN_GLOBALS)
             .validate_all(bytes)
             .is_ok()
@@ -1115,9 +1116,15 @@ mod tests {
             let value = module.constant_value(init, |index| values[index.index()], |_| 0);
             values.push(value);
         }
-        assert_eq!(values, [4, 10, 42, 2, 0xffff_ffff, 420, 420, (-9i64).cast_unsigned()]);
+        assert_eq!(
+            values,
+            [4, 10, 42, 2, 0xffff_ffff, 420, 420, (-9i64).cast_unsigned()]
+        );
         let offset = module.data[0].offset.expect("it is active");
-        assert_eq!(module.constant_value(offset, |index| values[index.index()], |_| 0), 419);
+        assert_eq!(
+            module.constant_value(offset, |index| values[index.index()], |_| 0),
+            419
+        );
         assert_eq!(module.data[1].offset, None);
         assert_eq!(&module.bytes[module.data[1].bytes.clone()], b"passive");
     }
