@@ -11,3 +11,16 @@
   (func (export "caller") (type $f)
     (if (local.get 0) (then (return_call $callee (i32.const 7) (local.get 1))))
     (return_call_indirect (type $f) (i32.const 8) (local.get 1) (local.get 0))))
+
+;; tier-0 caller: frame 48, code 611
+;; ...
+;; body:
+;;   cmp dword ptr [rbp+local0], 0
+;;   je L0
+;;   mov edi, 7
+;;   movsd xmm0, [rbp+local1]
+;;   mov rax, [r15+entries]                        ; return_call func0 @0x44
+;;   leave
+;;   jmp qword ptr [rax+func0.code]
+;; ...
+;; site0 @0x3c: image of 2 words; local0=image0 local1=image1
