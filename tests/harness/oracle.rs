@@ -73,10 +73,8 @@ impl Way for Wasmi {
 pub(crate) fn engine() -> Engine {
     let mut config = wasmi::Config::default();
     config
-        .wasm_extended_const(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        .wasm_tail_call(false)
         .wasm_wide_arithmetic(false);
     Engine::new(&config)
 }

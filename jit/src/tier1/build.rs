@@ -20,8 +20,8 @@ use crate::{
     ir::{
         builder::Cursor,
         value::{
-            BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TableOp,
-            TrapCode, Type, UnaryOp, Value,
+            BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump,
+            LoadOp, StoreOp, TableOp, TrapCode, Type, UnaryOp, Value,
         },
     },
     options::CompileOptions,
@@ -30,12 +30,34 @@ use crate::{
         liveness::{LiveLocals, Liveness},
         module::{BlockSignature, GlobalInit, Module, null_type},
         types::{
-            ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex, TypeIndex,
-            ValType, WasmOffset,
+            DataIndex, ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex,
+            TypeIndex, ValType, WasmOffset,
         },
     },
 };
 use wasmparser::Operator;
+
+/// Copies and fills of so many bytes, known when compiling, are loads and stores.
+const INLINE_BYTES: u64 = 32;
+
+/// How so many bytes are read and written, as 64-bit integers, and where each piece begins.
+fn pieces_of(len: u64) -> Vec<(LoadOp, StoreOp, u32)> {
+    let sizes = [
+        (LoadOp::I64Load, StoreOp::I64Store),
+        (LoadOp::I64Load32U, StoreOp::I64Store32),
+        (LoadOp::I64Load16U, StoreOp::I64Store16),
+        (LoadOp::I64Load8U, StoreOp::I64Store8),
+    ];
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    for (load, store) in sizes {
+        while u64::from(at + load.access_size()) <= len {
+            pieces.push((load, store, at));
+            at += load.access_size();
+        }
+    }
+    pieces
+}
 
 /// Bytes of a Wasm page.
 const PAGE: u64 = 65536;
@@ -703,10 +725,17 @@ impl<'m, 'b> Builder<'m, 'b> {
             }
             Operator::Return => self.return_values()?,
             Operator::Call { function_index } => self.call(FuncIndex(function_index))?,
+            Operator::ReturnCall { function_index } => {
+                self.return_call(FuncIndex(function_index))?;
+            }
             Operator::CallIndirect {
                 type_index,
                 table_index,
             } => self.call_indirect(TypeIndex(type_index), TableIndex(table_index))?,
+            Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => self.return_call_indirect(TypeIndex(type_index), TableIndex(table_index))?,
             Operator::TableGet { table } => {
                 let table = TableIndex(table);
                 let index = self.pop();
@@ -803,6 +832,16 @@ impl<'m, 'b> Builder<'m, 'b> {
                 let pages = self.pop();
                 self.result(InstData::MemoryGrow { pages })?;
             }
+            Operator::MemoryCopy { .. } => self.bulk(BulkOp::Copy)?,
+            Operator::MemoryFill { .. } => self.bulk(BulkOp::Fill)?,
+            Operator::MemoryInit { data_index, .. } => {
+                self.bulk(BulkOp::Init(DataIndex(data_index)))?;
+            }
+            Operator::DataDrop { data_index } => {
+                self.push(InstData::DataDrop {
+                    segment: DataIndex(data_index),
+                })?;
+            }
             Operator::I32Const { value } => self.result(InstData::Const {
                 ty: Type::I32,
                 bits: value.cast_unsigned().into(),
@@ -852,6 +891,24 @@ impl<'m, 'b> Builder<'m, 'b> {
     }
 
     fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) -> Result<(), NotOptimized> {
+        let (callee, ty) = self.element_to_call(ty, table)?;
+        self.call_of_type(callee, ty)
+    }
+
+    fn return_call_indirect(
+        &mut self,
+        ty: TypeIndex,
+        table: TableIndex,
+    ) -> Result<(), NotOptimized> {
+        let (callee, ty) = self.element_to_call(ty, table)?;
+        self.tail_call_of_type(callee, ty)
+    }
+
+    fn element_to_call(
+        &mut self,
+        ty: TypeIndex,
+        table: TableIndex,
+    ) -> Result<(Callee, FuncType), NotOptimized> {
         let index = self.pop();
         self.table_check(table, index, TrapCode::UndefinedElement)?;
         let func = self.push_value(InstData::TableLoad {
@@ -861,7 +918,7 @@ impl<'m, 'b> Builder<'m, 'b> {
         })?;
         self.push(InstData::FuncCheck { func, ty })?;
         let ty = self.module.types[ty.index()].as_ref().clone();
-        self.call_of_type(Callee::Reference(func), ty)
+        Ok((Callee::Reference(func), ty))
     }
 
     /// Traps unless an index is within a table.
@@ -900,6 +957,129 @@ impl<'m, 'b> Builder<'m, 'b> {
         let call = self.func.insts.last().expect("just pushed");
         self.stack.extend_from_slice(&call.results);
         Ok(())
+    }
+
+    fn callee(&self, func: FuncIndex) -> Callee {
+        if self.module.is_imported(func) {
+            Callee::Imported(func)
+        } else {
+            Callee::Defined(func)
+        }
+    }
+
+    fn return_call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
+        let ty = self.module.func_type(callee).as_ref().clone();
+        self.tail_call_of_type(self.callee(callee), ty)
+    }
+
+    fn tail_call_of_type(&mut self, callee: Callee, ty: FuncType) -> Result<(), NotOptimized> {
+        self.pay(ty.params.len())?;
+        let args = self.stack.split_off(self.stack.len() - ty.params.len());
+        self.push(InstData::TailCall {
+            callee,
+            ty: Box::new(ty),
+            args,
+        })?;
+        self.reachable = false;
+        Ok(())
+    }
+
+    fn bulk(&mut self, op: BulkOp) -> Result<(), NotOptimized> {
+        let [len, from, to] = [self.pop(), self.pop(), self.pop()];
+        match (op, self.func.constant(len)) {
+            (BulkOp::Copy, Some(len)) if len <= INLINE_BYTES => self.small_copy(to, from, len),
+            (BulkOp::Fill, Some(len)) if len <= INLINE_BYTES => self.small_fill(to, from, len),
+            _ => {
+                self.push(InstData::Bulk {
+                    op,
+                    args: [to, from, len],
+                })?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A copy of few bytes: all are read before any is written.
+    fn small_copy(&mut self, to: Value, from: Value, len: u64) -> Result<(), NotOptimized> {
+        let Some(to) = self.range(to, len)? else {
+            return Ok(());
+        };
+        let Some((base, index, offset)) = self.range(from, len)? else {
+            return Ok(());
+        };
+        let mut pieces = Vec::new();
+        for (load, store, at) in pieces_of(len) {
+            let value = self.push_value(InstData::Load {
+                op: load,
+                base,
+                index,
+                offset: offset + at,
+            })?;
+            pieces.push((store, at, value));
+        }
+        for (store, at, value) in pieces {
+            self.store_piece(store, to, at, value)?;
+        }
+        Ok(())
+    }
+
+    fn small_fill(&mut self, to: Value, byte: Value, len: u64) -> Result<(), NotOptimized> {
+        let Some(to) = self.range(to, len)? else {
+            return Ok(());
+        };
+        let wide = self.push_value(InstData::Unary {
+            op: UnaryOp::I64ExtendI32U,
+            arg: byte,
+        })?;
+        let mask = self.constant(Type::I64, 0xff)?;
+        let byte = self.push_value(InstData::Binary {
+            op: BinaryOp::I64And,
+            args: [wide, mask],
+        })?;
+        let everywhere = self.constant(Type::I64, 0x0101_0101_0101_0101)?;
+        let value = self.push_value(InstData::Binary {
+            op: BinaryOp::I64Mul,
+            args: [byte, everywhere],
+        })?;
+        for (_, store, at) in pieces_of(len) {
+            self.store_piece(store, to, at, value)?;
+        }
+        Ok(())
+    }
+
+    fn store_piece(
+        &mut self,
+        op: StoreOp,
+        (base, index, offset): (Value, Value, u32),
+        at: u32,
+        value: Value,
+    ) -> Result<(), NotOptimized> {
+        self.push(InstData::Store {
+            op,
+            base,
+            index,
+            offset: offset + at,
+            value,
+        })?;
+        Ok(())
+    }
+
+    /// Checks a short range and gives its address; what lies within it is an offset away that is small enough.
+    fn range(
+        &mut self,
+        index: Value,
+        len: u64,
+    ) -> Result<Option<(Value, Value, u32)>, NotOptimized> {
+        let len = u32::try_from(len).expect("it is short");
+        let Some((base, index, offset)) = self.address(index, 0, len)? else {
+            return Ok(None);
+        };
+        if i32::try_from(offset + len).is_ok() {
+            return Ok(Some((base, index, offset)));
+        }
+        // only constant addresses have offsets here
+        let index = self.constant(Type::I64, u64::from(offset))?;
+        Ok(Some((base, index, 0)))
     }
 
     fn numeric_or_memory(&mut self, operator: &Operator<'_>) -> Result<(), NotOptimized> {
