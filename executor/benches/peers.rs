@@ -939,6 +939,6 @@ fn print_row(
         format!("({gate} {verdict})")
     });
     println!(
-        "{line}   {to_tokio:6.2} {gate:14} {to_best:10.2} {multi_to_best:12.2} {multi_to_local:10.2}"
+        "{line}   {to_tokio:6.2} {gate:14} {to_best:10.2} {multi_to_best:12.2} {multi_to_local:10.2} {all_to_local:10.2}"
     );
 }
