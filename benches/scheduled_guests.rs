@@ -362,8 +362,14 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == flag)?;
         arguments.get(at + 1)?.parse::<usize>().ok()
     };
-    let quick = has("--quick");
-    let calls = value("--calls").unwrap_or(if quick { 10_000 } else { 100_000 });
+    // `--test`: does it run at all?
+    let test = has("--test");
+    let quick = has("--quick") || test;
+    let calls = value("--calls").unwrap_or(match (test, quick) {
+        (true, _) => 1_000,
+        (_, true) => 10_000,
+        _ => 100_000,
+    });
     if let Some(row) = value("--row") {
         let sample = ROWS[row].1(calls);
         println!(
@@ -372,7 +378,11 @@ fn main() {
         );
         return;
     }
-    let samples = value("--samples").unwrap_or(if quick { 3 } else { 5 });
+    let samples = value("--samples").unwrap_or(match (test, quick) {
+        (true, _) => 1,
+        (_, true) => 3,
+        _ => 5,
+    });
     let program = std::env::current_exe().expect("we run");
     let mut all: [[Vec<f64>; 3]; ROWS.len()] = Default::default();
     for _ in 0..samples {

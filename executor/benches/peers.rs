@@ -847,7 +847,12 @@ fn main() {
     let peers = peers();
     if let Some(name) = value("--alone") {
         let peer = peers.into_iter().find(|peer| peer.name == name);
-        alone(&peer.expect("a known name"), only.as_deref(), samples, scale);
+        alone(
+            &peer.expect("a known name"),
+            only.as_deref(),
+            samples,
+            scale,
+        );
         return;
     }
     if !json {
