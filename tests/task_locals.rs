@@ -1,6 +1,7 @@
-//! Task-locals and executors follow a guest call through its suspensions, and never leave it: what CoreCLR's tests of
+//! Task-locals and executors follow a guest call through its suspensions, and never leave it: what `CoreCLR`'s tests of
 //! execution and synchronization contexts demand, with guest calls for its asynchronous methods.
 
+use futures::FutureExt as _;
 use midair::{
     Awaiter, Config, Engine, Linker, Module, Resumption, ResumptionPath, Store, TypedFunc,
     executor::{Executor, LocalExecutor, context::Context, task_local},
@@ -277,7 +278,7 @@ fn a_guest_takes_them_to_another_thread_which_keeps_its_own() {
 
 #[test]
 fn a_normalized_call_keeps_them() {
-    let (store, run, parking) = parked(&Config::new().osr_after(10, 10, 1), "loop");
+    let (store, run, parking) = parked(Config::new().osr_after(10, 10, 1), "loop");
     let mut call = run.start(store, 100);
     while let Some(token) = parking.next() {
         // (of a call that has moved on there is nothing to normalize)
@@ -286,7 +287,7 @@ fn a_normalized_call_keeps_them() {
     }
     assert_eq!(call.finish().unwrap().1.unwrap(), 5050);
 
-    let (mut store, func) = guest(&Config::new().osr_after(10, 10, 1), Pause::Future);
+    let (mut store, func) = guest(Config::new().osr_after(10, 10, 1), Pause::Future);
     let run = func(&store, "loop");
     let mut call = run.call_async(&mut store, 100);
     let sum = loop {
@@ -474,6 +475,12 @@ fn executor(name: &str) -> Executor {
         .unwrap()
 }
 
+/// A call begun by one of its workers.
+fn started_on(executor: &Executor, run: Run, store: Store<()>) -> midair::Call<(), i64> {
+    let started = executor.spawn(std::future::ready(()).map(move |()| run.start(store, 0)));
+    executor.block_on(started).unwrap()
+}
+
 /// `run` is where it goes on.
 fn wandering(parking: &Parking) -> (Store<()>, Run) {
     let engine = Engine::default();
@@ -499,12 +506,11 @@ fn a_scheduled_call_goes_on_with_the_executor_it_was_suspended_on() {
             let parking = Parking::default();
             let (store, run) = wandering(&parking);
             // suspended by one of its workers, or by a thread that waits for it
-            let started = executor.spawn(async move { run.start(store, 0) });
-            let call = executor.block_on(started).unwrap();
+            let call = started_on(executor, run, store);
             parking.take().schedule();
             let (store, result) = executor.block_on(call);
             assert_eq!(result.unwrap(), i64::from(name));
-            let call = executor.block_on(async { run.start(store, 0) });
+            let call = executor.block_on(std::future::ready(()).map(|()| run.start(store, 0)));
             // from the other's worker, too
             let token = parking.take();
             let other = &executors[usize::from(name == b'a')];
@@ -532,8 +538,7 @@ fn a_resumed_call_goes_on_where_its_token_is_used() {
     let executors = [executor("a"), executor("b")];
     let parking = Parking::default();
     let (store, run) = wandering(&parking);
-    let started = executors[0].spawn(async move { run.start(store, 0) });
-    let call = executors[0].block_on(started).unwrap();
+    let call = started_on(&executors[0], run, store);
     let token = parking.take();
     let used = executors[1].spawn(async move { token.resume() });
     executors[1].block_on(used).unwrap();
@@ -560,9 +565,7 @@ fn a_call_scheduled_on_an_executor_that_has_ended_fails() {
     let ended = executor("a");
     let parking = Parking::default();
     let (store, run) = wandering(&parking);
-    let call = ended
-        .block_on(ended.spawn(async move { run.start(store, 0) }))
-        .unwrap();
+    let call = started_on(&ended, run, store);
     drop(ended);
     parking.take().schedule();
     let error = call.finish().unwrap().1.unwrap_err();

@@ -1,6 +1,6 @@
 //! Our executors beside tokio's and smol's, in one run: time of the usual small programs, bytes of an idle task.
 //!
-//! `cargo bench -p midair-executor --bench peers -- [--quick] [--json] [--only ROW] [--samples N]`
+//! `cargo bench -p midair-executor --bench peers -- [--quick] [--json] [--only ROW] [--samples N] [--alone EXECUTOR]`
 //!
 //! Samples of all executors are interleaved; the table holds medians in nanoseconds per operation. Every yield is the
 //! same neutral one (wake yourself, pend once): async-executor and we run everything that is queued first,
@@ -845,6 +845,16 @@ fn main() {
         .unwrap_or(if quick { 3 } else { 11 });
     let scale = if quick { 10 } else { 1 };
     let peers = peers();
+    if let Some(name) = value("--alone") {
+        let peer = peers.into_iter().find(|peer| peer.name == name);
+        alone(
+            &peer.expect("a known name"),
+            only.as_deref(),
+            samples,
+            scale,
+        );
+        return;
+    }
     if !json {
         let mut head = format!("{:18}", "ns per operation");
         for peer in &peers {
@@ -887,6 +897,20 @@ fn main() {
             })
             .collect();
         print_row(&peers, "idle_task", None, &bytes, json, "bytes");
+    }
+}
+
+/// The rows of one executor, for counting what it does: system calls, faults, instructions.
+fn alone(peer: &Peer, only: Option<&str>, samples: usize, scale: usize) {
+    for &(row, _) in ROWS {
+        if only.is_some_and(|only| !row.contains(only)) {
+            continue;
+        }
+        let mut times: Vec<f64> = (0..samples)
+            .map(|_| (peer.sample)(row, scale))
+            .map(|(time, operations)| time.as_secs_f64() * 1e9 / operations as f64)
+            .collect();
+        println!("{row:18}{:13.1}", median(&mut times));
     }
 }
 
@@ -939,6 +963,6 @@ fn print_row(
         format!("({gate} {verdict})")
     });
     println!(
-        "{line}   {to_tokio:6.2} {gate:14} {to_best:10.2} {multi_to_best:12.2} {multi_to_local:10.2}"
+        "{line}   {to_tokio:6.2} {gate:14} {to_best:10.2} {multi_to_best:12.2} {multi_to_local:10.2} {all_to_local:10.2}"
     );
 }

@@ -142,7 +142,8 @@ impl Builder {
         self
     }
 
-    /// A [`LocalExecutor`] whose clock stands from the beginning, see [`pause`](crate::time::pause).
+    /// The clock stands from the beginning, see [`pause`](crate::time::pause). That of a [`LocalExecutor`] goes on to the
+    /// next timer whenever there is nothing else to do; that of an [`Executor`] only where it is put.
     pub fn paused(mut self, paused: bool) -> Self {
         self.paused = paused;
         self
@@ -158,7 +159,7 @@ impl Builder {
             .workers
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let name = self.thread_name.as_deref().unwrap_or("midair-worker");
-        Executor::build(workers, name, self.config)
+        Executor::build(workers, name, self.config, self.paused)
     }
 
     /// Makes an executor of the current thread.

@@ -95,11 +95,20 @@ impl Executor {
     ///
     /// If the system gives no thread.
     pub fn new(workers: usize) -> Self {
-        Self::build(workers, "midair-worker", Config::default()).expect("the system gives a thread")
+        Self::build(workers, "midair-worker", Config::default(), false)
+            .expect("the system gives a thread")
     }
 
-    pub(crate) fn build(workers: usize, name: &str, config: Config) -> io::Result<Self> {
+    pub(crate) fn build(
+        workers: usize,
+        name: &str,
+        config: Config,
+        paused: bool,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::pool(workers, config));
+        if paused {
+            shared.timers.pause();
+        }
         let mut executor = Self {
             handle: Handle {
                 shared: Arc::clone(&shared),

@@ -28,6 +28,9 @@ const BRISK: Duration = Duration::from_nanos(500);
 /// From a brisk worker, a thief with a licence takes only if so many wait.
 const WORTHWHILE: usize = 64;
 
+/// A worker takes some of the queue of another that is longer than its own by so many and an eighth.
+const UNEVEN: usize = 256;
+
 /// How often the watch looks, at first and at most.
 const WATCH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 
@@ -163,6 +166,21 @@ impl<'a> Worker<'a> {
             if brisk != self.brisk.replace(brisk) {
                 self.pool.idle.set_brisk(self.index, brisk);
             }
+            self.level();
+        }
+    }
+
+    /// Makes long queues equally long, little by little, so that their tasks have their turns equally often: a theft
+    /// moves a batch, however long the queue it was taken from.
+    fn level(&self) {
+        let workers = self.pool.sites.len();
+        if workers == 1 {
+            return;
+        }
+        let victim = (self.index + 1 + self.random(workers - 1)) % workers;
+        let own = self.site.queue.len();
+        if self.pool.sites[victim].queue.len() > own + own / 8 + UNEVEN {
+            self.steal(victim);
         }
     }
 

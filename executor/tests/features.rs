@@ -527,3 +527,24 @@ fn a_paused_clock_waits_for_other_threads() {
     assert_eq!(value, Ok(1));
     assert!(thread.join().expect("no panic").is_ok());
 }
+
+#[test]
+fn an_executor_with_threads_may_be_built_with_a_paused_clock() {
+    let executor = Builder::new().workers(2).paused(true).build().unwrap();
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    let slept = executor.block_on(async move {
+        let start = time::now();
+        let sleeper = midair_executor::spawn(async move {
+            time::sleep(year).await;
+            time::now()
+        });
+        // it stands, however often the workers find nothing to do
+        assert_eq!(time::now(), start);
+        while !sleeper.is_finished() {
+            time::advance(Duration::from_secs(30 * 24 * 60 * 60)).await;
+            yield_now().await;
+        }
+        sleeper.await.unwrap() - start
+    });
+    assert!(slept >= year);
+}

@@ -7,7 +7,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr::{self, NonNull};
 
 /// Bytes that a thread keeps at most.
-const KEPT: usize = 2 * 1024 * 1024;
+const KEPT: usize = 16 * 1024 * 1024;
 
 /// Larger blocks are not kept.
 const LARGEST: usize = 512;
