@@ -127,7 +127,8 @@ impl PublishedCode {
                 .map(|patchpoint| Patchpoint::new(func, patchpoint))
                 .collect();
             let relocs = std::mem::take(&mut draft.relocs);
-            let published = cache.publish(&mut draft.bytes, |_, bytes| {
+            let faults = std::mem::take(&mut draft.faults);
+            let published = cache.publish_with(&mut draft.bytes, faults, |_, bytes| {
                 for reloc in &relocs {
                     let word = match reloc.target {
                         RelocTarget::Site(n) => (&raw const sites[n as usize]).addr(),
