@@ -64,7 +64,13 @@ fn install_now() -> io::Result<()> {
     // SAFETY: all zeros is a valid value: no flags, no signals blocked meanwhile.
     let mut action = unsafe { zeroed::<sigaction>() };
     let handler: unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void) = handler;
-    action.sa_sigaction = (handler as *const ()).expose_provenance();
+    #[expect(
+        clippy::fn_to_numeric_cast_any,
+        reason = "the system calls it by address"
+    )]
+    {
+        action.sa_sigaction = handler as usize;
+    }
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: a handler of the type that these flags promise.
     if unsafe { sigaction(libc::SIGSEGV, &raw const action, ptr::null_mut()) } != 0 {

@@ -98,11 +98,11 @@ fn accesses(ir: &Function, data: &InstData, index: Value, end: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::value::ENTRY;
+    use crate::ir::{text::parse, value::ENTRY};
 
     /// Which instructions of the entry block are chosen.
     fn chosen(text: &str) -> Vec<usize> {
-        let ir: Function = text.parse().expect("valid text");
+        let ir = parse(text);
         let guards = Guards::find(&ir, &[ENTRY]);
         let insts = ir.blocks[ENTRY.index()].insts.iter().enumerate();
         insts
