@@ -44,6 +44,12 @@ mod instance;
 mod mapping;
 mod memory;
 
+mod table;
+
+mod func_ref;
+
+mod references;
+
 mod values;
 
 mod call;
@@ -71,8 +77,10 @@ pub use instance::{Extern, Func, Instance};
 pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
+pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
+pub use table::Table;
 pub use values::{Val, WasmParams, WasmResults, WasmTy};
 
 pub use midair_executor as executor;
@@ -80,6 +88,7 @@ pub use midair_jit::{
     code::draft::CodeKind,
     observe::events::Event,
     runtime::functions::Job,
+    wasm::module::TableType,
     wasm::types::{FuncType, ValType},
 };
 
