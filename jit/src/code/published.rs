@@ -62,6 +62,8 @@ pub struct PublishedCode {
     pub func: FuncIndex,
     /// Its name, for people.
     pub name: String,
+    /// Its module's name, if it has one.
+    pub module_name: Option<Arc<str>>,
     /// The kind of code.
     pub kind: CodeKind,
     /// Its first byte.
@@ -95,6 +97,7 @@ impl PublishedCode {
     pub fn publish(
         mut draft: CodeDraft,
         name: String,
+        module_name: Option<Arc<str>>,
         cache: &CodeCache,
         tier0_resume_entry: Option<CodeAddr>,
     ) -> Result<Arc<Self>, CompileError> {
@@ -171,6 +174,7 @@ impl PublishedCode {
             Self {
                 func,
                 name,
+                module_name,
                 kind,
                 address,
                 len: draft.bytes.len(),
