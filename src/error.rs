@@ -99,9 +99,7 @@ impl Error {
         match &mut self.inner.backtrace {
             Some(inner) => {
                 let room = MAX_TRACE.saturating_sub(inner.frames.len());
-                inner
-                    .frames
-                    .extend(backtrace.frames.into_iter().take(room));
+                inner.frames.extend(backtrace.frames.into_iter().take(room));
             }
             None if backtrace.frames.is_empty() => (),
             none => *none = Some(backtrace),
