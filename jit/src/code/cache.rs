@@ -17,7 +17,7 @@
 use super::faults::{Faults, Registration};
 use crate::{error::CompileError, wasm::types::CodeOffset};
 use parking_lot::Mutex;
-use std::{io, ptr::NonNull};
+use std::{io, ptr::NonNull, sync::Arc};
 
 /// A native address of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +60,7 @@ impl CodeCache {
         bytes: &mut [u8],
         fill: impl FnOnce(CodeAddr, &mut [u8]),
     ) -> Result<CodeAddr, CompileError> {
-        self.publish_with(bytes, Faults::default(), fill)
+        self.publish_with(bytes, &Arc::default(), fill)
     }
 
     /// The same, of code with instructions whose fault is a trap.
@@ -70,7 +70,7 @@ impl CodeCache {
     pub fn publish_with(
         &self,
         bytes: &mut [u8],
-        faults: Faults,
+        faults: &Arc<Faults>,
         fill: impl FnOnce(CodeAddr, &mut [u8]),
     ) -> Result<CodeAddr, CompileError> {
         let mut chunks = self.chunks.lock();
@@ -96,7 +96,7 @@ impl CodeCache {
             chunk
                 .faults
                 .get_or_insert_with(|| Registration::new(start..start + chunk.size))
-                .add(address.0, faults);
+                .add(address.0, Arc::clone(faults));
         }
         chunk.used += bytes.len().next_multiple_of(CODE_ALIGN);
         Ok(address)

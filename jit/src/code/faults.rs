@@ -108,7 +108,7 @@ struct Codes(Growing<Code>);
 #[derive(Debug)]
 struct Code {
     start: usize,
-    faults: Faults,
+    faults: Arc<Faults>,
 }
 
 impl Codes {
@@ -207,7 +207,7 @@ impl Registration {
 
     /// Makes the instructions of the code at `start` known, before it can run. It lies behind the codes added before; one
     /// thread at a time.
-    pub(super) fn add(&mut self, start: usize, faults: Faults) {
+    pub(super) fn add(&mut self, start: usize, faults: Arc<Faults>) {
         self.codes.0.push(Code { start, faults });
     }
 }
@@ -242,14 +242,14 @@ pub unsafe fn find(pc: usize) -> Option<Fault> {
 mod tests {
     use super::*;
 
-    fn faults(at: &[u32]) -> Faults {
-        Faults {
+    fn faults(at: &[u32]) -> Arc<Faults> {
+        Arc::new(Faults {
             landing: CodeOffset(90),
             at: at
                 .iter()
                 .map(|&at| (CodeOffset(at), WasmOffset(at + 1000)))
                 .collect(),
-        }
+        })
     }
 
     fn offset(pc: usize) -> Option<u32> {

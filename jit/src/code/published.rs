@@ -3,6 +3,7 @@
 use super::{
     cache::{CodeAddr, CodeCache},
     draft::{CodeDraft, CodeKind, Reloc, RelocTarget},
+    faults::Faults,
 };
 use crate::{
     error::CompileError,
@@ -82,6 +83,8 @@ pub struct PublishedCode {
     pub patchpoints: Box<[Patchpoint]>,
     /// Return addresses, by rising offset, with their Wasm operators.
     pub notes: Box<[(CodeOffset, WasmOffset)]>,
+    /// Instructions whose fault is a trap.
+    pub faults: Arc<Faults>,
     /// Names for listings.
     pub names: Names,
     eh_frame: OnceLock<Vec<u8>>,
@@ -139,8 +142,8 @@ impl PublishedCode {
                 .map(|patchpoint| Patchpoint::new(func, patchpoint))
                 .collect();
             let relocs = std::mem::take(&mut draft.relocs);
-            let faults = std::mem::take(&mut draft.faults);
-            let published = cache.publish_with(&mut draft.bytes, faults, |_, bytes| {
+            let faults = Arc::new(std::mem::take(&mut draft.faults));
+            let published = cache.publish_with(&mut draft.bytes, &faults, |_, bytes| {
                 for reloc in &relocs {
                     let word = match reloc.target {
                         RelocTarget::Site(n) => (&raw const sites[n as usize]).addr(),
@@ -184,6 +187,7 @@ impl PublishedCode {
                 sites,
                 patchpoints,
                 notes: draft.notes.into(),
+                faults,
                 names: Names {
                     labels: draft.labels,
                     comments: draft.comments,
