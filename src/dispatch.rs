@@ -22,6 +22,7 @@ use crate::{
     instance::Func,
     resumption::{Resumption, Ticket, TicketState},
     store::StoreCore,
+    task_context::{self, Inside},
 };
 use midair_continuation::{
     Chain, Header,
@@ -89,8 +90,8 @@ pub(crate) struct Parked {
 /// Guest frames that wait for host code which can reach the store meanwhile: what they hold is alive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waiting {
-    /// Those above this frame, of a host function's stub.
-    Frames(usize),
+    /// Those above this frame, of a host function's stub, and the continuations that wait for them.
+    Frames(usize, *mut Header),
     /// Those of the chain whose leaf this is, which is being polled.
     Chain(NonNull<Header>),
 }
@@ -109,25 +110,31 @@ impl WaitingGuard {
         Self { core }
     }
 
-    /// Of a host function's stub; nothing if it is 0.
+    /// Of a host function's stub; nothing if it is 0. To be there whenever guest code may be entered beneath it.
     ///
     /// # Safety
     /// The store outlives the guard, and the frame is alive as long.
     pub(crate) unsafe fn frames(core: NonNull<StoreCore>, frame: usize) -> Option<Self> {
         // SAFETY: the caller's.
-        (frame != 0).then(|| unsafe { Self::new(core, Waiting::Frames(frame)) })
+        (frame != 0).then(|| unsafe {
+            let rest = (*core.as_ptr()).activations.rest;
+            Self::new(core, Waiting::Frames(frame, rest))
+        })
     }
 }
 
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
         // SAFETY: as in `new`.
-        unsafe { &mut (*self.core.as_ptr()).activations.waiting }.pop();
+        let activations = unsafe { &mut (*self.core.as_ptr()).activations };
+        // guest code that ran meanwhile has left its own there
+        if let Some(Waiting::Frames(_, rest)) = activations.waiting.pop() {
+            activations.rest = rest;
+        }
     }
 }
 
 /// The calls of a store.
-#[derive(Default)]
 pub(crate) struct Activations {
     pub(crate) mode: Mode,
     numbers: u64,
@@ -135,10 +142,26 @@ pub(crate) struct Activations {
     pub(crate) boxed_futures: u64,
     /// The chain of the call that borrows the store, kept here so that a leaked future leaves nothing behind.
     pub(crate) root: Option<Parked>,
+    /// The continuations that wait for the guest code that runs now, if it was resumed; what is here otherwise means nothing.
+    pub(crate) rest: *mut Header,
     /// What waits for the host code that runs now and uses the store, outermost first.
     pub(crate) waiting: Vec<Waiting>,
     /// Chains of calls made by host futures of this store.
     pub(crate) nested: Vec<(u64, Option<Parked>)>,
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            numbers: 0,
+            boxed_futures: 0,
+            root: None,
+            rest: ptr::null_mut(),
+            waiting: Vec::new(),
+            nested: Vec::new(),
+        }
+    }
 }
 
 impl Activations {
@@ -326,6 +349,8 @@ impl StoreCore {
         let before = unsafe { (*context).stack_limit };
         // SAFETY: (1), (2).
         unsafe { (*context).stack_limit = stack_limit(max) };
+        // SAFETY: (2).
+        unsafe { (*this.as_ptr()).activations.rest = ptr::null_mut() };
         // SAFETY: (1).
         let exit = unsafe { enter(context, target, argument) };
         // guest code above a nested entry goes on with its own limit
@@ -400,6 +425,8 @@ impl StoreCore {
                 // SAFETY: (1), (2).
                 unsafe { record_resume(&*this.as_ptr(), link) };
             }
+            // SAFETY: (2).
+            unsafe { (*this.as_ptr()).activations.rest = head };
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
@@ -489,6 +516,8 @@ impl StoreCore {
     /// Releases the chain from `leaf` on: host futures and awaiters are dropped, blocks recycled.
     pub(crate) fn release(&mut self, leaf: NonNull<Header>) {
         let core = NonNull::from(&mut *self);
+        // SAFETY: the caller owns the chain, as everybody who has its leaf.
+        unsafe { task_context::release(leaf) };
         let Some(&instance) = self.instances.last() else {
             return;
         };
@@ -730,6 +759,8 @@ impl Drop for ModeGuard {
 
 /// Polls a call: first `outcome` is what just happened in this same poll, or `parked` what it waited for since the last.
 ///
+/// If `fresh`, the call's task-locals are current. Afterwards nobody's are: the caller has an [`Outside`].
+///
 /// # Safety
 /// The caller uses the store exclusively, owns the chain, and has set the mode to `Poll` with this context.
 pub(crate) unsafe fn poll(
@@ -746,7 +777,13 @@ pub(crate) unsafe fn poll(
         let context = unsafe { context_of(leaf) };
         // SAFETY: the same.
         let ready = match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
-            Poll::Pending => return Progress::Pending(parked),
+            Poll::Pending => {
+                if fresh {
+                    // SAFETY: the same.
+                    unsafe { task_context::park(leaf) };
+                }
+                return Progress::Pending(parked);
+            }
             Poll::Ready(ready) => ready,
         };
         // SAFETY: the same; its payload is gone.
@@ -780,7 +817,13 @@ pub(crate) unsafe fn poll_once(
     let context = unsafe { context_of(leaf) };
     // SAFETY: the caller's.
     match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => {
+            if fresh {
+                // SAFETY: the caller's.
+                unsafe { task_context::park(leaf) };
+            }
+            Poll::Pending
+        }
         Poll::Ready(ready) => {
             // SAFETY: the caller's; the payload is gone.
             Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) })
@@ -855,6 +898,8 @@ impl StoreCore {
         pending: Pending,
     ) -> Outcome {
         // SAFETY: the caller's.
+        unsafe { task_context::release(leaf) };
+        // SAFETY: the caller's.
         let next = unsafe { leaf.as_ref() }.next;
         // SAFETY: the leaf's context is alive as long as the store.
         let free_lists = unsafe { &mut (*context).free_lists };
@@ -891,6 +936,8 @@ unsafe fn poll_leaf(
             let number = unsafe { leaf.as_ref() }
                 .resume_address
                 .map_or(0, |number| number.get() as u64);
+            // SAFETY: a live future leaf.
+            let inside = unsafe { Inside::again(leaf) };
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: the chain waits for this poll.
                 let _waiting = unsafe { WaitingGuard::new(core, Waiting::Chain(leaf)) };
@@ -900,11 +947,19 @@ unsafe fn poll_leaf(
                 })
             }));
             let ready = match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    // SAFETY: the same leaf.
+                    unsafe { inside.pending(leaf) };
+                    return Poll::Pending;
+                }
                 Ok(Poll::Ready(result)) => result.map_err(Pending::Error),
                 Err(panic) => Err(Pending::Panic(panic)),
             };
-            Poll::Ready(and_drop(core, leaf, vtable, ready))
+            let ready = and_drop(core, leaf, vtable, ready);
+            drop(inside);
+            // SAFETY: the caller's; the guest goes on.
+            unsafe { task_context::unpark(leaf) };
+            Poll::Ready(ready)
         }
         LeafKind::Awaiter => {
             let ticket = match &parked.ticket {
@@ -917,10 +972,13 @@ unsafe fn poll_leaf(
                     ticket.register(cx.waker());
                     parked.ticket = Some(Arc::clone(&ticket));
                     let token = Resumption::borrowed(Arc::clone(&ticket));
+                    // what it sets is nobody's
+                    let inside = Inside::begin();
                     // SAFETY: a live awaiter leaf.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
                         (vtable.on_completed)(leaf, token);
                     }));
+                    drop(inside);
                     if let Err(panic) = told {
                         ticket.cancel();
                         return Poll::Ready(and_drop(
@@ -933,7 +991,12 @@ unsafe fn poll_leaf(
                     ticket
                 }
             };
-            match ticket.state() {
+            let state = ticket.state();
+            if !fresh && state != TicketState::Waiting {
+                // SAFETY: the caller's; the guest goes on, or ends.
+                unsafe { task_context::unpark(leaf) };
+            }
+            match state {
                 TicketState::Waiting => Poll::Pending,
                 TicketState::Dropped => {
                     let error = Error::new(NotCurrent::ResumptionDropped);

@@ -30,7 +30,8 @@ use crate::{
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
-    store::{Caller, StoreCore, StoreInner},
+    store::{Caller, CorePtr, StoreCore, StoreInner},
+    task_context::Inside,
     values::{WasmParams, WasmResults, WasmTy},
 };
 use midair_continuation::{
@@ -193,6 +194,10 @@ impl<T, F> Call<'_, T, F> {
             instance,
             frame: stub_frame(words, count),
         }
+    }
+
+    fn core_ptr(&self) -> CorePtr {
+        CorePtr(self.store.cast())
     }
 
     fn caller(&self) -> Caller<'_, T> {
@@ -389,18 +394,14 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = unsafe {
-            P::read(
-                std::slice::from_raw_parts(words, P::COUNT),
-                call.store.cast(),
-            )
-        };
+        let params =
+            unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
         let results = body(params)?;
         // SAFETY: the caller's.
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, R::COUNT),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }?;
         Ok(EXIT_RETURNED)
@@ -579,12 +580,8 @@ where
         let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -632,6 +629,7 @@ where
         context: call.context,
         initialized: false,
     };
+    let inside = Inside::begin();
     let future = build(caller);
     // SAFETY: the block has room for a `Fut`, aligned to `BLOCK_ALIGN` or less (a box is).
     unsafe { payload(leaf).cast::<Fut>().write(future) };
@@ -656,7 +654,7 @@ where
             unsafe {
                 results.write(
                     std::slice::from_raw_parts_mut(words, R::Results::COUNT),
-                    call.store.cast(),
+                    call.core_ptr(),
                 )
             }?;
             Ok(EXIT_RETURNED)
@@ -666,6 +664,8 @@ where
                 return Err(call.cannot_suspend());
             }
             std::mem::forget(slot);
+            // SAFETY: the future's leaf, ours until the guest has unwound.
+            unsafe { inside.pending(leaf) };
             Ok(call.suspend(leaf))
         }
     }
@@ -797,7 +797,7 @@ unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, count),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }
     });
@@ -884,12 +884,8 @@ where
             // SAFETY: made for this closure and store type below.
             let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.

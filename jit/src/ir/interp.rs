@@ -5,7 +5,8 @@
 use super::{
     eval::{eval_binary, eval_unary},
     value::{
-        Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp, TrapCode, Type,
+        Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp, TableOp,
+        TrapCode, Type,
     },
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     tier1::{build::build, pipeline::optimize},
     wasm::{
         liveness::Liveness,
-        module::{Extern, GlobalInit, Module},
+        module::{ElementMode, Extern, GlobalInit, Module},
         types::{FrameOffset, FuncIndex, ValType},
     },
 };
@@ -46,6 +47,9 @@ pub(crate) struct Machine<'m> {
     way: Way,
     pub(crate) memory: Vec<u8>,
     pub(crate) globals: Vec<u64>,
+    tables: Vec<Vec<u64>>,
+    /// What is left of element segments.
+    segments: Vec<Vec<u64>>,
     /// Arguments of calls of imported functions.
     pub(crate) log: Vec<u64>,
     pub(crate) transitions: u32,
@@ -72,6 +76,19 @@ pub(crate) fn host(args: &[u64], ty: ValType) -> u64 {
     }
 }
 
+/// What a function is as a value, and back.
+fn function(func: FuncIndex) -> u64 {
+    u64::from(func.0) + 1
+}
+
+fn named(reference: u64) -> Option<FuncIndex> {
+    Some(FuncIndex::new(position(reference.checked_sub(1)?)))
+}
+
+fn position(word: u64) -> usize {
+    usize::try_from(word).expect("64 bits")
+}
+
 fn mask(ty: Type, bits: u64) -> u64 {
     match ty {
         Type::I32 | Type::F32 => bits & 0xffff_ffff,
@@ -87,6 +104,7 @@ impl<'m> Machine<'m> {
                 GlobalInit::Imported => 0,
                 GlobalInit::Const(bits) => bits,
                 GlobalInit::Global(index) => globals[index.index()],
+                GlobalInit::RefFunc(func) => function(func),
             });
         }
         let pages = module.memory.map_or(0, |memory| memory.min);
@@ -99,10 +117,35 @@ impl<'m> Machine<'m> {
             let bytes = &module.bytes[segment.bytes.clone()];
             memory[at..at + bytes.len()].copy_from_slice(bytes);
         }
+        let constant = |init| match init {
+            GlobalInit::Const(bits) => bits,
+            GlobalInit::Global(index) => globals[index.index()],
+            GlobalInit::RefFunc(func) => function(func),
+            GlobalInit::Imported => panic!("an expression"),
+        };
+        let mut tables: Vec<Vec<u64>> = module
+            .tables
+            .iter()
+            .map(|table| vec![0; table.ty.min as usize])
+            .collect();
+        let mut segments = Vec::new();
+        for segment in &module.elements {
+            let mut words: Vec<u64> = segment.items.iter().map(|&item| constant(item)).collect();
+            if let ElementMode::Active { table, offset } = segment.mode {
+                let at = position(constant(offset));
+                tables[table.index()][at..at + words.len()].copy_from_slice(&words);
+            }
+            if segment.mode != ElementMode::Passive {
+                words.clear();
+            }
+            segments.push(words);
+        }
         Self {
             module,
             way,
             memory,
+            tables,
+            segments,
             globals,
             log: Vec::new(),
             transitions: 0,
@@ -244,13 +287,50 @@ impl<'m> Machine<'m> {
                         self.grow(get(*pages))
                     }
                     InstData::GlobalGet { global, .. } => self.globals[global.index()],
-                    InstData::RefFunc { func } => u64::from(func.0) + 1,
+                    InstData::RefFunc { func } => function(*func),
+                    InstData::TableCheck { table, index, code } => {
+                        if get(*index) >= self.tables[table.index()].len() as u64 {
+                            return trap(*code);
+                        }
+                        0
+                    }
+                    InstData::TableLoad { table, index, .. } => {
+                        self.tables[table.index()][position(get(*index))]
+                    }
+                    InstData::TableStore {
+                        table,
+                        index,
+                        value,
+                    } => {
+                        self.tables[table.index()][position(get(*index))] = get(*value);
+                        0
+                    }
+                    InstData::TableSize { table } => self.tables[table.index()].len() as u64,
+                    InstData::Table { op, args } => {
+                        let args: Vec<u64> = args.iter().map(|&arg| get(arg)).collect();
+                        match self.table_op(*op, &args) {
+                            Some(result) => result,
+                            None => return trap(TrapCode::TableOutOfBounds),
+                        }
+                    }
+                    InstData::FuncCheck { func, ty } => {
+                        let Some(func) = named(get(*func)) else {
+                            return trap(TrapCode::UninitializedElement);
+                        };
+                        if **self.module.func_type(func) != *self.module.types[ty.index()] {
+                            return trap(TrapCode::IndirectCallTypeMismatch);
+                        }
+                        0
+                    }
                     InstData::GlobalSet { global, value } => {
                         self.globals[global.index()] = get(*value);
                         0
                     }
                     InstData::Call { callee, args, .. } => {
-                        let (Callee::Defined(callee) | Callee::Imported(callee)) = *callee;
+                        let callee = match *callee {
+                            Callee::Defined(callee) | Callee::Imported(callee) => callee,
+                            Callee::Reference(func) => named(get(func)).expect("it was checked"),
+                        };
                         let args: Vec<u64> = args.iter().map(|&arg| get(arg)).collect();
                         let results = self.call(callee, &args)?;
                         self.epoch += 1;
@@ -345,6 +425,44 @@ impl<'m> Machine<'m> {
         self.memory
             .resize(usize::try_from((old + pages) * 65536).expect("small"), 0);
         old
+    }
+
+    /// The result, if it has one; `None` if it traps.
+    fn table_op(&mut self, op: TableOp, args: &[u64]) -> Option<u64> {
+        let range = |start: u64, count: u64, len: usize| {
+            let range = position(start)..position(start + count);
+            (range.end <= len).then_some(range)
+        };
+        match op {
+            TableOp::Grow(index) => {
+                let table = &mut self.tables[index.index()];
+                let old = table.len() as u64;
+                let max = self.module.tables[index.index()].ty.max.unwrap_or(u32::MAX);
+                if old + args[1] > u64::from(max.min(10_000)) {
+                    return Some(0xffff_ffff);
+                }
+                table.resize(position(old + args[1]), args[0]);
+                return Some(old);
+            }
+            TableOp::Fill(table) => {
+                let table = &mut self.tables[table.index()];
+                let range = range(args[0], args[2], table.len())?;
+                table[range].fill(args[1]);
+            }
+            TableOp::Copy { .. } | TableOp::Init { .. } => {
+                let (to, from) = match op {
+                    TableOp::Copy { to, from } => (to, &self.tables[from.index()]),
+                    TableOp::Init { table, segment } => (table, &self.segments[segment.index()]),
+                    _ => unreachable!("matched above"),
+                };
+                let words = from[range(args[1], args[2], from.len())?].to_vec();
+                let table = &mut self.tables[to.index()];
+                let range = range(args[0], args[2], table.len())?;
+                table[range].copy_from_slice(&words);
+            }
+            TableOp::DropSegment(segment) => self.segments[segment.index()].clear(),
+        }
+        Some(0)
     }
 
     fn load(&self, op: LoadOp, at: u64) -> u64 {

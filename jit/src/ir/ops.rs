@@ -201,8 +201,8 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
-            | Self::RefFunc { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -272,8 +272,8 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
-            | Self::RefFunc { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),

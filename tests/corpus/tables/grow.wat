@@ -1,0 +1,28 @@
+;;! Tables grow by a null or a function, up to their maximum; -1 otherwise.
+;;! invoke "grow_null" (i32 2) => (i32 1)
+;;! invoke "size" => (i32 3)
+;;! invoke "call" (i32 2) => trap "uninitialized element"
+;;! invoke "grow_seven" (i32 3) => (i32 3)
+;;! invoke "call" (i32 5) => (i32 7)
+;;! invoke "call" (i32 3) => (i32 7)
+;;! invoke "call" (i32 6) => trap "undefined element"
+;;! invoke "grow_seven" (i32 0) => (i32 6)
+;;! invoke "grow_seven" (i32 5) => (i32 -1)
+;;! invoke "grow_seven" (i32 -1) => (i32 -1)
+;;! invoke "grow_seven" (i32 4) => (i32 6)
+;;! invoke "size" => (i32 10)
+;;! invoke "call" (i32 9) => (i32 7)
+;;! invoke "unbounded" (i32 1000) => (i32 0)
+;;! invoke "unbounded" (i32 1) => (i32 1000)
+(module
+  (type $f (func (result i32)))
+  (table $t 1 10 funcref)
+  (table $u 0 externref)
+  (elem (i32.const 0) $seven)
+  (func $seven (result i32) (i32.const 7))
+  (func (export "grow_null") (param i32) (result i32) (table.grow $t (ref.null func) (local.get 0)))
+  (func (export "grow_seven") (param i32) (result i32)
+    (table.grow $t (table.get $t (i32.const 0)) (local.get 0)))
+  (func (export "size") (result i32) (table.size $t))
+  (func (export "call") (param i32) (result i32) (call_indirect $t (type $f) (local.get 0)))
+  (func (export "unbounded") (param i32) (result i32) (table.grow $u (ref.null extern) (local.get 0))))
