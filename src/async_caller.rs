@@ -3,15 +3,17 @@
 use crate::{
     call::{TypedFunc, failed, unsafe_context},
     dispatch::{
-        self, Mode, ModeGuard, Outcome, Parked, Progress, current, current_store, with_current,
+        self, Mode, ModeGuard, Outcome, Parked, Progress, current, current_store, stack_is_short,
+        with_current,
     },
-    error::{NotCurrent, Result},
+    error::{NotCurrent, Result, Trap},
     instance::{Extern, Instance, InstanceInner},
     store::{Caller, StoreCore},
     task_context::Outside,
     values::{WasmParams, WasmResults},
 };
 use std::{
+    cell::Cell,
     fmt,
     future::Future,
     marker::PhantomData,
@@ -151,6 +153,12 @@ impl<P: WasmParams, R: WasmResults> Future for NestedCall<P, R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<R>> {
         let core = current(self.store, self.number)?;
+        if stack_is_short() {
+            // Nested calls are polled one beneath the other, and this thread's stack may be smaller than that on which they
+            // were made: guest code, which tests its limit, is not reached before the innermost one.
+            self.give_up();
+            return Poll::Ready(Err(Trap::StackOverflow.into()));
+        }
         with_current(core, 0, || {
             // SAFETY: the store is being polled on this thread, by whoever holds it; nobody else uses it meanwhile.
             let _mode = unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
@@ -194,26 +202,69 @@ impl StoreCore {
             .activations
             .nested
             .iter()
-            .position(|(known, _)| *known == key)?;
+            .rposition(|(known, _)| *known == key)?;
         self.activations.nested.swap_remove(at).1
+    }
+}
+
+thread_local! {
+    /// Nested calls that were dropped while another one was being released, which goes on with them when it is done:
+    /// however deep calls are nested, releasing them takes one stack frame. `None`: none is being released.
+    static ABANDONED: Cell<Option<Vec<(u64, u64)>>> = const { Cell::new(None) };
+}
+
+/// Replaces that list; at the very end of a thread there is none.
+fn abandoned(list: Option<Vec<(u64, u64)>>) -> Option<Vec<(u64, u64)>> {
+    ABANDONED.try_with(|cell| cell.replace(list)).ok().flatten()
+}
+
+/// Releases the chain of a nested call that is not current any more.
+fn release(store: u64, key: u64) {
+    // Elsewhere than in its store's use it can only be left there: the store cancels it at its next use or end.
+    if let Some(core) = current_store(store) {
+        // SAFETY: the store is being used on this thread, by whoever drops this.
+        let core = unsafe { &mut *core.as_ptr() };
+        if let Some(parked) = core.take_nested(key) {
+            if let Some(ticket) = &parked.ticket {
+                ticket.cancel();
+            }
+            core.release(parked.leaf);
+        }
+    }
+}
+
+impl<P, R> NestedCall<P, R> {
+    /// Releases its chain, or leaves that to whoever is releasing another one.
+    fn give_up(&mut self) {
+        /// What a panic leaves behind is left to the store, as above.
+        struct Done;
+        impl Drop for Done {
+            fn drop(&mut self) {
+                abandoned(None);
+            }
+        }
+        let State::Parked(key) = std::mem::replace(&mut self.state, State::Finished) else {
+            return;
+        };
+        let mut next = Some((self.store, key));
+        if let Some(mut others) = abandoned(None) {
+            others.extend(next);
+            abandoned(Some(others));
+            return;
+        }
+        abandoned(Some(Vec::new()));
+        let _done = Done;
+        while let Some((store, key)) = next {
+            release(store, key);
+            let mut others = abandoned(None).unwrap_or_default();
+            next = others.pop();
+            abandoned(Some(others));
+        }
     }
 }
 
 impl<P, R> Drop for NestedCall<P, R> {
     fn drop(&mut self) {
-        let State::Parked(key) = self.state else {
-            return;
-        };
-        // Elsewhere than in its store's use it can only be left there: the store cancels it at its next use or end.
-        if let Some(core) = current_store(self.store) {
-            // SAFETY: the store is being used on this thread, by whoever drops this.
-            let core = unsafe { &mut *core.as_ptr() };
-            if let Some(parked) = core.take_nested(key) {
-                if let Some(ticket) = &parked.ticket {
-                    ticket.cancel();
-                }
-                core.release(parked.leaf);
-            }
-        }
+        self.give_up();
     }
 }

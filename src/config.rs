@@ -106,7 +106,10 @@ impl Config {
     pub fn new() -> Self {
         let mut config = Self {
             tiers: Tiers::default(),
-            compile: CompileOptions::default(),
+            compile: CompileOptions {
+                memory_guard: true,
+                ..CompileOptions::default()
+            },
             policy: Policy::default(),
             tier_up_on_resumption: Some(10_000),
             stress_suspend: None,
@@ -219,6 +222,17 @@ impl Config {
     /// exhausted. (A recursion that awaits at every level leaves its frames on the heap.)
     pub fn max_continuations(&mut self, bytes: usize) -> &mut Self {
         self.max_continuations = bytes.min(1 << 40);
+        self
+    }
+
+    /// Whether memories are guarded (the default): 8 GiB of address space are reserved for each, and a signal handler for
+    /// `SIGSEGV` turns the fault of an access beyond the memory into a trap. Every other fault is passed on to whoever had
+    /// the signal before the first such memory was made. Without, each access tests its bounds, and no handler is installed.
+    ///
+    /// Where the system limits address space (`RLIMIT_AS`), instantiating a module with a memory is an error that names this
+    /// option.
+    pub fn memory_guard(&mut self, guard: bool) -> &mut Self {
+        self.compile.memory_guard = guard;
         self
     }
 

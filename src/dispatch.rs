@@ -293,6 +293,11 @@ pub(crate) fn stack_limit(max: usize) -> usize {
     low.max(here.saturating_sub(max))
 }
 
+/// Whether a poll of a host future beneath another one has no more room on this thread's stack than guest code may use.
+pub(crate) fn stack_is_short() -> bool {
+    here() < stack_limit(usize::MAX)
+}
+
 /// About where the stack pointer is.
 #[inline(always)]
 fn here() -> usize {
@@ -667,13 +672,14 @@ pub(crate) fn logical_frames(from: NonNull<Header>) -> Vec<FrameInfo> {
         if header.flags & (FLAG_HOST_LEAF | FLAG_SWITCH) == 0 {
             // SAFETY: a guest continuation.
             let site: &Site = unsafe { migrate::site_of(link) };
-            let name = site
-                .code
-                .upgrade()
-                .map_or_else(String::new, |code| code.name.clone());
+            let (func_name, module_name) = site.code.upgrade().map_or_else(
+                || (String::new(), None),
+                |code| (code.name.clone(), code.module_name.clone()),
+            );
             frames.push(FrameInfo {
                 func_index: site.layout.func.0,
-                func_name: name,
+                func_name,
+                module_name,
                 offset: Some(site.layout.offset.0),
             });
         }

@@ -1,13 +1,15 @@
 //! What can go wrong, for those who run guests.
 
-use std::{any::Any, error::Error as StdError, fmt};
+use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
 pub use midair_jit::error::CompileError;
+use midair_jit::runtime::trap::MAX_TRACE;
 
 /// Any error of this crate, or one that a host function returned.
 ///
 /// Like wasmtime's, it is opaque and can be downcast: to [`Trap`], [`CannotSuspend`], [`LinkError`], [`CompileError`], or to
-/// whatever type a host function's error had. [`Error::backtrace`] says where guest code stood.
+/// whatever type a host function's error had. [`Error::backtrace`] says where guest code stood, and so does a downcast to
+/// [`WasmBacktrace`]. `{}` prints the error, `{:#}` with what caused it in one line, `{:?}` with the backtrace too.
 ///
 /// # Examples
 /// ```
@@ -57,12 +59,19 @@ impl Error {
 
     /// The error inside, if it is an `E`.
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        self.inner.error.downcast_ref()
+        let backtrace: Option<&(dyn StdError + 'static)> = match &self.inner.backtrace {
+            Some(backtrace) => Some(backtrace),
+            None => None,
+        };
+        self.inner
+            .error
+            .downcast_ref()
+            .or_else(|| backtrace?.downcast_ref())
     }
 
     /// Whether the error inside is an `E`.
     pub fn is<E: StdError + 'static>(&self) -> bool {
-        self.inner.error.is::<E>()
+        self.downcast_ref::<E>().is_some()
     }
 
     /// The error inside, by value.
@@ -84,9 +93,16 @@ impl Error {
         self.inner.backtrace.as_ref()
     }
 
+    /// Adds where guest code stood: behind what is known already, because then that code has called, through a host
+    /// function, what failed.
     pub(crate) fn with_backtrace(mut self, backtrace: WasmBacktrace) -> Self {
-        if self.inner.backtrace.is_none() && !backtrace.frames.is_empty() {
-            self.inner.backtrace = Some(backtrace);
+        match &mut self.inner.backtrace {
+            Some(inner) => {
+                let room = MAX_TRACE.saturating_sub(inner.frames.len());
+                inner.frames.extend(backtrace.frames.into_iter().take(room));
+            }
+            None if backtrace.frames.is_empty() => (),
+            none => *none = Some(backtrace),
         }
         self
     }
@@ -100,7 +116,15 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.inner.error, f)
+        write!(f, "{}", self.inner.error)?;
+        if f.alternate() {
+            let mut source = self.inner.error.source();
+            while let Some(error) = source {
+                write!(f, ": {error}")?;
+                source = error.source();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -313,11 +337,15 @@ impl fmt::Display for WasmBacktrace {
     }
 }
 
+/// So that it can be asked for like any error: `error.downcast_ref::<WasmBacktrace>()`.
+impl StdError for WasmBacktrace {}
+
 /// One frame of a [`WasmBacktrace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
     pub(crate) func_index: u32,
     pub(crate) func_name: String,
+    pub(crate) module_name: Option<Arc<str>>,
     pub(crate) offset: Option<u32>,
 }
 
@@ -332,6 +360,11 @@ impl FrameInfo {
         &self.func_name
     }
 
+    /// The module's name, if its name section has one.
+    pub fn module_name(&self) -> Option<&str> {
+        self.module_name.as_deref()
+    }
+
     /// Byte offset of the operator in the module, where it is known.
     pub fn module_offset(&self) -> Option<u32> {
         self.offset
@@ -341,9 +374,13 @@ impl FrameInfo {
 impl fmt::Display for FrameInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.offset {
-            Some(offset) => write!(f, "{offset:#7x} - {}", self.func_name),
-            None => write!(f, "      ? - {}", self.func_name),
+            Some(offset) => write!(f, "{offset:#7x} - ")?,
+            None => write!(f, "      ? - ")?,
         }
+        if let Some(module) = &self.module_name {
+            write!(f, "{module}!")?;
+        }
+        f.write_str(&self.func_name)
     }
 }
 

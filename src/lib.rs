@@ -41,6 +41,7 @@ mod store;
 
 mod instance;
 
+mod mapping;
 mod memory;
 
 mod table;

@@ -2,15 +2,12 @@
 
 use crate::{
     error::{Error, Result},
+    mapping::Mapping,
     store::{AsContext, AsContextMut, CorePtr, StoreCore},
     values::{Val, WasmTy},
 };
-use midair_jit::wasm::types::ValType;
-use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, realloc},
-    fmt,
-    ptr::NonNull,
-};
+use midair_jit::{runtime::signal::RESERVATION, wasm::types::ValType};
+use std::{fmt, ptr::NonNull};
 
 /// Bytes per page of linear memory.
 pub const PAGE: usize = 64 << 10;
@@ -18,19 +15,27 @@ pub const PAGE: usize = 64 << 10;
 /// Most pages a 32-bit memory can have.
 const MAX_PAGES: u32 = 1 << 16;
 
-/// One linear memory: bytes that may move when it grows.
+/// One linear memory: bytes that may move when it grows, unless it is guarded.
 pub(crate) struct MemoryData {
-    bytes: NonNull<u8>,
-    len: usize,
+    mapping: Mapping,
     max: u32,
     has_max: bool,
 }
 
 impl MemoryData {
-    pub(crate) fn new(min: u32, max: Option<u32>) -> Result<Self> {
+    pub(crate) fn new(min: u32, max: Option<u32>, guarded: bool) -> Result<Self> {
+        let mapping = if guarded {
+            Mapping::guarded().map_err(|error| crate::CompileError::Resource {
+                what: format!(
+                    "{} GiB of address space for a guarded memory ({error}; `Config::memory_guard(false)` needs none)",
+                    RESERVATION >> 30
+                ),
+            })?
+        } else {
+            Mapping::plain()
+        };
         let mut memory = Self {
-            bytes: NonNull::dangling(),
-            len: 0,
+            mapping,
             max: max.unwrap_or(MAX_PAGES).min(MAX_PAGES),
             has_max: max.is_some(),
         };
@@ -43,39 +48,15 @@ impl MemoryData {
         Ok(memory)
     }
 
-    fn layout(len: usize) -> Option<Layout> {
-        Layout::from_size_align(len, 4096).ok()
-    }
-
     pub(crate) fn pages(&self) -> u32 {
-        u32::try_from(self.len / PAGE).expect("at most 65536")
+        u32::try_from(self.len() / PAGE).expect("at most 65536")
     }
 
     /// Grows by `pages`; the old length in pages, or `None` if the limit or the system says no.
     pub(crate) fn grow(&mut self, pages: u32) -> Option<u32> {
         let old = self.pages();
         let new = old.checked_add(pages).filter(|&new| new <= self.max)?;
-        let len = new as usize * PAGE;
-        if len == self.len {
-            return Some(old);
-        }
-        let bytes = if self.len == 0 {
-            // SAFETY: not empty.
-            unsafe { alloc_zeroed(Self::layout(len)?) }
-        } else {
-            Self::layout(len)?;
-            // SAFETY: allocated with this layout; the new size is not zero and does not overflow.
-            unsafe { realloc(self.bytes.as_ptr(), Self::layout(self.len)?, len) }
-        };
-        let bytes = NonNull::new(bytes)?;
-        if self.len != 0 {
-            // SAFETY: the part behind the old end, which is ours and not initialized.
-            let fresh = unsafe { bytes.add(self.len) };
-            // SAFETY: the same.
-            unsafe { fresh.write_bytes(0, len - self.len) };
-        }
-        self.bytes = bytes;
-        self.len = len;
+        self.mapping.grow(new as usize * PAGE).ok()?;
         Some(old)
     }
 
@@ -90,32 +71,21 @@ impl MemoryData {
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
-        self.bytes.as_ptr()
+        self.mapping.base().as_ptr()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.mapping.len()
     }
 
     fn bytes(&self) -> &[u8] {
-        // SAFETY: initialized by the allocator, the guest or us; borrowed as this is.
-        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
+        // SAFETY: initialized by the system, the guest or us; borrowed as this is.
+        unsafe { std::slice::from_raw_parts(self.base(), self.len()) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for MemoryData {
-    fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.len)
-            && self.len != 0
-        {
-            // SAFETY: allocated with this layout.
-            unsafe { dealloc(self.bytes.as_ptr(), layout) };
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.base(), self.len()) }
     }
 }
 
@@ -246,7 +216,8 @@ impl Memory {
 
 impl StoreCore {
     pub(crate) fn add_memory(&mut self, min: u32, max: Option<u32>) -> Result<Memory> {
-        self.memories.push(MemoryData::new(min, max)?);
+        let guarded = self.engine.inner.config.compile.memory_guard;
+        self.memories.push(MemoryData::new(min, max, guarded)?);
         let index = u32::try_from(self.memories.len() - 1).expect("fewer memories than bytes");
         Ok(Memory {
             store: self.id,

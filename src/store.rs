@@ -313,6 +313,7 @@ impl StoreCore {
                 frames.push(FrameInfo {
                     func_index: code.func.0,
                     func_name: code.name.clone(),
+                    module_name: code.module_name.clone(),
                     offset: known.or(at.map(|at| at.0)),
                 });
             });

@@ -7,6 +7,7 @@
 //! ;;! func = sum            an export; the first one if there is none
 //! ;;! resumption = direct   direct (the default), via-tier0, patchpoint
 //! ;;! counters = off        tier-0 without patchpoints and call counter
+//! ;;! guard = off           memories that are not guarded
 //! ;;! sections = entry      only what stands behind these labels (`*`: any ending); `...` stands for the rest
 //! (module …)
 //!
@@ -112,7 +113,14 @@ fn listing_of(program: &str) -> String {
     let directives = directives(program);
     let directive = |name: &str| directives.get(name).copied();
     for name in directives.keys() {
-        let known = ["tier", "func", "resumption", "counters", "sections"];
+        let known = [
+            "tier",
+            "func",
+            "resumption",
+            "counters",
+            "guard",
+            "sections",
+        ];
         assert!(known.contains(name), "`{name}` is no directive");
     }
     let mut config = Config::new();
@@ -125,6 +133,7 @@ fn listing_of(program: &str) -> String {
     if directive("counters") == Some("off") {
         config.osr(false).tier_up_on_calls(None);
     }
+    config.memory_guard(directive("guard") != Some("off"));
     let engine = Engine::new(&config);
     let module = Module::new(&engine, program).expect("a valid module");
     let code = module.code();

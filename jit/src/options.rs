@@ -31,6 +31,9 @@ pub struct CompileOptions {
     pub count_calls: bool,
     /// Tier-0 and OSR continuations carry `FLAG_COUNT_RESUMES`.
     pub count_resumes: bool,
+    /// Memories are guarded: address space is reserved around them, and an access beyond them faults. Code tests no
+    /// bounds then that a fault finds as well.
+    pub memory_guard: bool,
     /// regalloc2's checker runs after each allocation, and the IR is verified after each pass.
     pub checkers: bool,
     /// Upper bound on SSA instructions of one optimized body, duplicated iterations included.
@@ -51,6 +54,7 @@ impl Default for CompileOptions {
             patchpoint_counter: 1000,
             count_calls: true,
             count_resumes: true,
+            memory_guard: false,
             checkers: cfg!(debug_assertions),
             max_optimized_insts: 200_000,
             only: None,

@@ -71,6 +71,31 @@ fn tier1() {
 }
 
 #[test]
+fn explicit_bounds_checks_in_tier0() {
+    let way = Midair::new("tier0, explicit checks", |config| {
+        config.tiers(Tiers::Tier0).memory_guard(false);
+    });
+    none(&run(&way).tier1_published);
+}
+
+#[test]
+fn explicit_bounds_checks_in_tier1() {
+    let way = Midair::new("tier1, explicit checks", |config| {
+        config.tiers(Tiers::Tier1).memory_guard(false);
+    });
+    none(&run(&way).tier0_published);
+}
+
+#[test]
+fn explicit_bounds_checks_in_osr_code() {
+    let way = Midair::new("osr at every patchpoint, explicit checks", |config| {
+        osr_everywhere(config);
+        config.memory_guard(false);
+    });
+    some(&run(&way).transitions);
+}
+
+#[test]
 fn as_it_comes() {
     let way = Midair::new("defaults", |_| ());
     suspends(run(&way));

@@ -45,6 +45,7 @@ fn random_way(seed: u64, suspends: bool) -> Midair {
                     Tiers::Tiered,
                 ][small(5) as usize - 1],
             );
+            config.memory_guard(small(2) == 1);
             config.osr_after(small(6), small(4), small(2));
             config.tier_up_on_calls([None, Some(1), Some(3)][small(3) as usize - 1]);
             config.tier_up_on_resumption([None, Some(1), Some(4)][small(3) as usize - 1]);

@@ -14,9 +14,10 @@
 //! **Invariant (published code never moves).** A chunk stays mapped at its address until its cache is dropped, and bytes
 //! that were published are not written again.
 
+use super::faults::{Faults, Registration};
 use crate::{error::CompileError, wasm::types::CodeOffset};
 use parking_lot::Mutex;
-use std::{io, ptr::NonNull};
+use std::{io, ptr::NonNull, sync::Arc};
 
 /// A native address of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +60,19 @@ impl CodeCache {
         bytes: &mut [u8],
         fill: impl FnOnce(CodeAddr, &mut [u8]),
     ) -> Result<CodeAddr, CompileError> {
+        self.publish_with(bytes, &Arc::default(), fill)
+    }
+
+    /// The same, of code with instructions whose fault is a trap.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_with(
+        &self,
+        bytes: &mut [u8],
+        faults: &Arc<Faults>,
+        fill: impl FnOnce(CodeAddr, &mut [u8]),
+    ) -> Result<CodeAddr, CompileError> {
         let mut chunks = self.chunks.lock();
         if chunks.last().is_none_or(|chunk| chunk.room() < bytes.len()) {
             let size = chunks
@@ -77,6 +91,13 @@ impl CodeCache {
         let target = unsafe { chunk.write.add(chunk.used) };
         // SAFETY: a writable mapping of our own, not overlapping the caller's bytes.
         unsafe { target.copy_from_nonoverlapping(NonNull::from_ref(&bytes[0]), bytes.len()) };
+        if !faults.is_empty() {
+            let start = chunk.execute.as_ptr() as usize;
+            chunk
+                .faults
+                .get_or_insert_with(|| Registration::new(start..start + chunk.size))
+                .add(address.0, Arc::clone(faults));
+        }
         chunk.used += bytes.len().next_multiple_of(CODE_ALIGN);
         Ok(address)
     }
@@ -102,6 +123,8 @@ struct Chunk {
     execute: NonNull<u8>,
     size: usize,
     used: usize,
+    /// Dropped before the mappings are.
+    faults: Option<Registration>,
 }
 
 // SAFETY: the mappings are reached through the cache's lock only, and belong to the whole process.
@@ -135,6 +158,7 @@ impl Chunk {
                 execute,
                 size,
                 used: 0,
+                faults: None,
             }),
             Err(error) => {
                 unmap(write, size);
@@ -150,6 +174,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        self.faults = None;
         unmap(self.write, self.size);
         unmap(self.execute, self.size);
     }

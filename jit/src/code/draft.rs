@@ -1,6 +1,7 @@
 //! Code being written: position-independent bytes, the few absolute words to fill in, and what is known about places in
 //! it.
 
+use super::faults::Faults;
 use crate::{
     suspension::point::SiteDraft,
     wasm::types::{CodeOffset, FrameOffset, FuncIndex, WasmOffset},
@@ -69,6 +70,8 @@ pub struct CodeDraft {
     pub patchpoints: Vec<PatchpointDraft>,
     /// Return addresses of calls and of trap helpers, by rising offset, with the Wasm operator they belong to.
     pub notes: Vec<(CodeOffset, WasmOffset)>,
+    /// Instructions whose fault is a trap.
+    pub faults: Faults,
     /// Names of places, for listings, by rising offset.
     pub labels: Vec<(CodeOffset, String)>,
     /// Comments on instructions, for listings, by rising offset.

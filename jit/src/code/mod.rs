@@ -9,3 +9,5 @@ pub mod cache;
 pub mod pc_table;
 
 pub mod cfi;
+
+pub mod faults;

@@ -3,6 +3,7 @@
 use super::{
     cache::{CodeAddr, CodeCache},
     draft::{CodeDraft, CodeKind, Reloc, RelocTarget},
+    faults::Faults,
 };
 use crate::{
     error::CompileError,
@@ -62,6 +63,8 @@ pub struct PublishedCode {
     pub func: FuncIndex,
     /// Its name, for people.
     pub name: String,
+    /// Its module's name, if it has one.
+    pub module_name: Option<Arc<str>>,
     /// The kind of code.
     pub kind: CodeKind,
     /// Its first byte.
@@ -80,6 +83,8 @@ pub struct PublishedCode {
     pub patchpoints: Box<[Patchpoint]>,
     /// Return addresses, by rising offset, with their Wasm operators.
     pub notes: Box<[(CodeOffset, WasmOffset)]>,
+    /// Instructions whose fault is a trap.
+    pub faults: Arc<Faults>,
     /// Names for listings.
     pub names: Names,
     eh_frame: OnceLock<Vec<u8>>,
@@ -95,6 +100,7 @@ impl PublishedCode {
     pub fn publish(
         mut draft: CodeDraft,
         name: String,
+        module_name: Option<Arc<str>>,
         cache: &CodeCache,
         tier0_resume_entry: Option<CodeAddr>,
     ) -> Result<Arc<Self>, CompileError> {
@@ -136,7 +142,8 @@ impl PublishedCode {
                 .map(|patchpoint| Patchpoint::new(func, patchpoint))
                 .collect();
             let relocs = std::mem::take(&mut draft.relocs);
-            let published = cache.publish(&mut draft.bytes, |_, bytes| {
+            let faults = Arc::new(std::mem::take(&mut draft.faults));
+            let published = cache.publish_with(&mut draft.bytes, &faults, |_, bytes| {
                 for reloc in &relocs {
                     let word = match reloc.target {
                         RelocTarget::Site(n) => (&raw const sites[n as usize]).addr(),
@@ -170,6 +177,7 @@ impl PublishedCode {
             Self {
                 func,
                 name,
+                module_name,
                 kind,
                 address,
                 len: draft.bytes.len(),
@@ -179,6 +187,7 @@ impl PublishedCode {
                 sites,
                 patchpoints,
                 notes: draft.notes.into(),
+                faults,
                 names: Names {
                     labels: draft.labels,
                     comments: draft.comments,

@@ -10,7 +10,7 @@
 //! `Store` and `Bulk` begin one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address
 //! (`Type::Ptr`) lives in one epoch only.
 //!
-//! **Bounds.** `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
+//! **Bounds.** (In guarded memories too: see `tier1::guard`.) `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
 //! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too. The same is
 //! true of tables: `TableLoad` and `TableStore` do not check, `TableCheck` does. `FuncCheck` traps unless a reference is a
 //! function of some type, which it stays for ever.

@@ -25,7 +25,7 @@ use crate::{
     observe::dump::title,
     runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
     suspension::point::ImageSource,
-    wasm::types::{CodeOffset, FrameOffset},
+    wasm::types::{CodeOffset, FrameOffset, WasmOffset},
 };
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Formatter, Instruction, InstructionInfoFactory,
@@ -50,6 +50,7 @@ pub struct Listing<'a> {
     frame_size: u32,
     labels: &'a [(CodeOffset, String)],
     comments: &'a [(CodeOffset, String)],
+    faults: &'a [(CodeOffset, WasmOffset)],
     relocs: &'a [Reloc],
     slots: HashMap<i32, &'a str>,
     layout: Option<&'a VmLayout>,
@@ -69,6 +70,7 @@ impl<'a> Listing<'a> {
             frame_size: draft.frame_size,
             labels: &draft.labels,
             comments: &draft.comments,
+            faults: &draft.faults.at,
             relocs: &draft.relocs,
             slots: slots(&draft.slots),
             layout: None,
@@ -88,6 +90,7 @@ impl<'a> Listing<'a> {
             frame_size: code.frame_size,
             labels: &code.names.labels,
             comments: &code.names.comments,
+            faults: &code.faults.at,
             relocs: &code.names.relocs,
             slots: slots(&code.names.slots),
             layout: None,
@@ -102,6 +105,7 @@ impl<'a> Listing<'a> {
             frame_size: 0,
             labels: &[],
             comments: &[],
+            faults: &[],
             relocs: &[],
             slots: HashMap::new(),
             layout: None,
@@ -651,7 +655,11 @@ impl fmt::Display for Listing<'_> {
             while let Some((_, comment)) =
                 comments.next_if(|(offset, _)| u64::from(offset.0) < instruction.next_ip())
             {
-                said.push(comment.as_str());
+                said.push(comment.clone());
+            }
+            let fault = |&(at, _): &(CodeOffset, _)| u64::from(at.0).cmp(&instruction.ip());
+            if let Ok(n) = self.faults.binary_search_by(fault) {
+                said.push(format!("or trap.MemoryOutOfBounds{:?}", self.faults[n].1));
             }
             let line = format!("  {}", text.replace("offset ", ""));
             match said.is_empty() {

@@ -241,7 +241,13 @@ impl CompiledModule {
         tier0_resume_entry: Option<CodeAddr>,
     ) -> Result<Arc<PublishedCode>, CompileError> {
         let name = self.module.name(draft.func);
-        let code = PublishedCode::publish(draft, name, &self.cache, tier0_resume_entry)?;
+        let code = PublishedCode::publish(
+            draft,
+            name,
+            self.module.name.clone(),
+            &self.cache,
+            tier0_resume_entry,
+        )?;
         self.shared.pc_table.insert(&code);
         if self.shared.options.perf_map {
             perf_map::add(

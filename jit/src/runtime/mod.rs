@@ -8,6 +8,8 @@ pub mod helpers;
 
 pub mod old_path;
 
+pub mod signal;
+
 pub mod trap;
 
 pub mod migrate;

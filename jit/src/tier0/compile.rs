@@ -271,6 +271,7 @@ impl<'a> Compiler<'a> {
             sites,
             patchpoints: self.patchpoints,
             notes: emitted.notes,
+            faults: emitted.faults,
             labels: emitted.labels,
             comments: emitted.comments,
             slots,

@@ -450,6 +450,18 @@ impl Compiler<'_> {
 
     /// Checks an access and says where it goes. Loses `rcx` and the scratch register, which the operand may use.
     fn address(&mut self, index: Gpr, size: u32, memarg: MemArg) -> Mem {
+        if self.options.memory_guard {
+            self.masm.mov(W64, RCX, Mem::context(offsets::MEMORY_BASE));
+            return match i32::try_from(memarg.offset) {
+                Ok(offset) => Mem::indexed(RCX, index, 1, offset),
+                Err(_) => {
+                    self.masm.mov_imm(SCRATCH, memarg.offset);
+                    self.masm.alu(Alu::Add, W64, SCRATCH, index);
+                    Mem::indexed(RCX, SCRATCH, 1, 0)
+                }
+            }
+            .trapping(self.at);
+        }
         let out_of_bounds: Label = self.masm.trap_site(TrapCode::MemoryOutOfBounds, self.at);
         let end = memarg.offset + u64::from(size);
         self.masm.bounds_check(index, end, out_of_bounds);

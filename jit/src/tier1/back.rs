@@ -41,7 +41,7 @@ pub(super) fn compile_ir_watched(
     options: &CompileOptions,
     watch: impl Fn(&Allocated),
 ) -> Result<CodeDraft, NotOptimized> {
-    let mut lowered = lower(function, layout);
+    let mut lowered = lower(function, layout, options.memory_guard);
     let values = function.values.len();
     let sites = &mut lowered.sites;
     regalloc::add_live_across(&mut lowered.function, |site, vreg| {

@@ -142,9 +142,13 @@ fn mem(mem: Mem) -> masm::Mem {
         Base::Context => CONTEXT,
         Base::Frame => FRAME,
     };
-    match mem.index {
+    let address = match mem.index {
         Some((index, scale)) => masm::Mem::indexed(base, gpr(index), 1 << scale, mem.offset),
         None => masm::Mem::new(base, mem.offset),
+    };
+    masm::Mem {
+        traps: mem.traps,
+        ..address
     }
 }
 
@@ -1295,6 +1299,7 @@ impl Emit<'_> {
             sites,
             patchpoints: Vec::new(),
             notes: emitted.notes,
+            faults: emitted.faults,
             labels: emitted.labels,
             comments: emitted.comments,
             slots,

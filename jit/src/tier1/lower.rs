@@ -11,6 +11,7 @@
 //! where they are needed, so they never live across anything.
 
 use super::{
+    guard::Guards,
     minst::{
         AluOp, AluUnaryOp, Base, Condition, Descriptor, FloatCondition, FloatOp, MInst, Mem, Reg,
         Rhs, ShiftOp, Site, Size, Source, Target, Test,
@@ -53,9 +54,12 @@ pub(crate) struct Lowered {
 }
 
 /// Lowers a function.
-pub(crate) fn lower(ir: &Function, layout: &VmLayout) -> Lowered {
+pub(crate) fn lower(ir: &Function, layout: &VmLayout, memory_guard: bool) -> Lowered {
     let order = block_order(ir);
     let mut lower = Lower::new(ir, layout, &order.reverse_postorder);
+    if memory_guard {
+        lower.guards = Guards::find(ir, &order.reverse_postorder);
+    }
     lower.number_blocks(&order.layout);
     for &block in order.reverse_postorder.iter().rev() {
         lower.lower_block(block);
@@ -135,6 +139,11 @@ struct Lower<'a> {
     seq: Vec<MInst>,
     /// Where that instruction stands.
     here: (Block, u32),
+    /// The same instruction.
+    inst: Inst,
+    guards: Guards,
+    /// By instruction: a load that its user has swallowed.
+    swallowed: Vec<bool>,
 }
 
 impl<'a> Lower<'a> {
@@ -171,6 +180,9 @@ impl<'a> Lower<'a> {
             preds,
             seq: Vec::new(),
             here: (ENTRY, 0),
+            inst: Inst::new(0),
+            guards: Guards::none(),
+            swallowed: vec![false; ir.insts.len()],
         }
     }
 
@@ -319,7 +331,9 @@ impl<'a> Lower<'a> {
     /// An address, if the value is a load that can move down to here.
     fn load_to_fuse(&mut self, op: LoadOp, value: Value) -> Option<Mem> {
         let (inst, data) = self.only_here(value)?;
-        if self.place[inst.index()].1 != self.here.1 {
+        if self.place[inst.index()].1 != self.here.1
+            || !self.guards.may_move(inst.index(), self.inst.index())
+        {
             return None;
         }
         match *data {
@@ -328,7 +342,11 @@ impl<'a> Lower<'a> {
                 base,
                 index,
                 offset,
-            } if found == op => Some(self.mem(base, index, offset)),
+            } if found == op => {
+                self.swallowed[inst.index()] = true;
+                let mem = self.mem(base, index, offset);
+                Some(self.guarded(inst, mem))
+            }
             InstData::GlobalGet { ty, global } if load_of(ty) == op => {
                 match self.layout.globals[global.index()] {
                     GlobalSlot::Own(offset) => Some(Mem::context(offset)),
@@ -366,6 +384,17 @@ impl<'a> Lower<'a> {
         match self.load_to_fuse(op, value) {
             Some(mem) => Rhs::Mem(mem),
             None => Rhs::Reg(self.reg(value)),
+        }
+    }
+
+    /// The address of an access, which traps if it was chosen for that.
+    fn guarded(&self, access: Inst, mem: Mem) -> Mem {
+        Mem {
+            traps: self
+                .guards
+                .is_chosen(access.index())
+                .then(|| self.ir.insts[access.index()].offset),
+            ..mem
         }
     }
 
@@ -411,6 +440,7 @@ impl<'a> Lower<'a> {
                     base: Base::Reg(base),
                     index: None,
                     offset,
+                    traps: None,
                 };
             }
             let index = self.constant_reg(Type::I64, sum.cast_unsigned());
@@ -418,6 +448,7 @@ impl<'a> Lower<'a> {
                 base: Base::Reg(base),
                 index: Some((index, 0)),
                 offset: 0,
+                traps: None,
             };
         }
         let index = self.reg(index);
@@ -426,6 +457,7 @@ impl<'a> Lower<'a> {
                 base: Base::Reg(base),
                 index: Some((index, scale)),
                 offset,
+                traps: None,
             };
         }
         // an offset of 2 GiB or more; nothing was folded into it
@@ -438,12 +470,14 @@ impl<'a> Lower<'a> {
                 base: Base::Reg(offset),
                 index: Some((index, scale)),
                 offset: 0,
+                traps: None,
             },
         });
         Mem {
             base: Base::Reg(base),
             index: Some((sum, 0)),
             offset: 0,
+            traps: None,
         }
     }
 
@@ -576,6 +610,7 @@ impl<'a> Lower<'a> {
         for &inst in insts.iter().rev() {
             let node = &self.ir.insts[inst.index()];
             self.here = self.place[inst.index()];
+            self.inst = inst;
             if node.data.is_terminator() {
                 self.lower_terminator(block, number, &node.data, node.offset);
             } else {
@@ -704,7 +739,8 @@ impl<'a> Lower<'a> {
 
     fn lower_inst(&mut self, data: &'a InstData, results: &[Value]) {
         let wanted = results.iter().any(|value| self.demanded[value.index()]);
-        if !wanted && data.is_removable() {
+        let (inst, chosen) = (self.inst, self.guards.is_chosen(self.inst.index()));
+        if !wanted && data.is_removable() && (!chosen || self.swallowed[inst.index()]) {
             return;
         }
         let dst = results.first().map(|&value| Reg::Virtual(self.vreg(value)));
@@ -733,6 +769,7 @@ impl<'a> Lower<'a> {
                     base: Base::Frame,
                     index: None,
                     offset: slot.0,
+                    traps: None,
                 },
             }),
             InstData::MemoryBase => self.seq.push(MInst::Load {
@@ -740,6 +777,7 @@ impl<'a> Lower<'a> {
                 dst: value_dst(),
                 mem: Mem::context(offsets::MEMORY_BASE),
             }),
+            InstData::BoundsCheck { .. } if chosen => {}
             InstData::BoundsCheck { index, end } => {
                 if let Some(index) = self.constant(index) {
                     self.seq.push(MInst::BoundsCheckConst {
@@ -757,6 +795,7 @@ impl<'a> Lower<'a> {
                 offset,
             } => {
                 let mem = self.mem(base, index, offset);
+                let mem = self.guarded(inst, mem);
                 self.seq.push(MInst::Load {
                     op,
                     dst: value_dst(),
@@ -771,6 +810,7 @@ impl<'a> Lower<'a> {
                 value,
             } => {
                 let mem = self.mem(base, index, offset);
+                let mem = self.guarded(inst, mem);
                 self.lower_store(op, mem, value);
             }
             InstData::MemorySize => self.seq.push(MInst::MemorySize { dst: value_dst() }),
@@ -1258,6 +1298,7 @@ impl<'a> Lower<'a> {
                         base: Base::Reg(base),
                         index: Some((index, scale)),
                         offset: 0,
+                        traps: None,
                     },
                 });
                 return;
@@ -1343,6 +1384,7 @@ impl<'a> Lower<'a> {
                     base: Base::Reg(src),
                     index: Some((src, scale)),
                     offset: 0,
+                    traps: None,
                 },
             });
         } else if imm > 0 && imm.count_ones() == 1 {

@@ -12,7 +12,7 @@
 use crate::{
     ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
     suspension::point::CanonicalLayout,
-    wasm::types::{FuncIndex, ValType},
+    wasm::types::{FuncIndex, ValType, WasmOffset},
 };
 use regalloc2::{
     Allocation, OperandConstraint, OperandKind, OperandPos, PReg, PRegSet, RegClass, VReg,
@@ -51,6 +51,8 @@ pub(crate) struct Mem {
     pub(crate) base: Base,
     pub(crate) index: Option<(Reg, u8)>,
     pub(crate) offset: i32,
+    /// A fault there is a trap of this operator.
+    pub(crate) traps: Option<WasmOffset>,
 }
 
 impl Mem {
@@ -60,6 +62,7 @@ impl Mem {
             base: Base::Context,
             index: None,
             offset,
+            traps: None,
         }
     }
 
@@ -69,6 +72,7 @@ impl Mem {
             base: Base::Reg(base),
             index: None,
             offset: 0,
+            traps: None,
         }
     }
 }

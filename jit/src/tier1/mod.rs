@@ -18,6 +18,8 @@ mod back;
 
 mod order;
 
+mod guard;
+
 mod lower;
 
 mod minst;

@@ -195,6 +195,8 @@ pub struct Module {
     pub expressions: Vec<ConstOp>,
     /// Names of functions, from the name section or the exports.
     pub names: Vec<Option<String>>,
+    /// Its own name, from the name section.
+    pub name: Option<Arc<str>>,
 }
 
 impl Module {
@@ -230,6 +232,7 @@ impl Module {
             data: Vec::new(),
             expressions: Vec::new(),
             names: Vec::new(),
+            name: None,
         };
         let mut names = None;
         let mut parser = Parser::new(0);
@@ -508,8 +511,13 @@ impl Module {
         self.names = vec![None; self.functions.len()];
         for subsection in section.into_iter().flatten() {
             let Ok(subsection) = subsection else { break };
-            let Name::Function(map) = subsection else {
-                continue;
+            let map = match subsection {
+                Name::Function(map) => map,
+                Name::Module { name, .. } => {
+                    self.name = Some(name.into());
+                    continue;
+                }
+                _ => continue,
             };
             for naming in map {
                 let Ok(naming) = naming else { break };

@@ -158,7 +158,7 @@ impl fmt::Display for WasmOffset {
 }
 
 /// Position in a piece of machine code, in bytes from its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CodeOffset(pub u32);
 
 /// Position in a frame, in bytes from the frame register; homes and spill slots are negative.

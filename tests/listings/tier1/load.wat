@@ -1,4 +1,4 @@
-;; A bounds-checked load.
+;; A load from a guarded memory.
 ;;! tier = 1
 ;;! sections = entry block* trap.*
 (module
@@ -6,7 +6,7 @@
   (func (export "load") (param i32) (result i64)
     (i64.load offset=24 (local.get 0))))
 
-;; tier-1 load: frame 16, code 394
+;; tier-1 load: frame 16, code 370
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -17,24 +17,18 @@
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
-;;   lea r11, [rdi+20h]
-;;   cmp r11, [r15+memory_len]
-;;   ja trap.MemoryOutOfBounds@0x2a
-;;   mov rsi, [r15+memory_base]
-;;   mov rax, [rsi+rdi+18h]
+;;   mov rbx, [r15+memory_base]
+;;   mov rax, [rbx+rdi+18h]                        ; or trap.MemoryOutOfBounds@0x2a
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
 ;; ...
-;; trap.MemoryOutOfBounds@0x2a:
-;;   mov edx, 2Ah
-;;   jmp trap.MemoryOutOfBounds
 ;; trap.StackOverflow@0x28:
 ;;   mov edx, 28h
 ;;   jmp trap.StackOverflow
-;; trap.MemoryOutOfBounds:
+;; trap.StackOverflow:
 ;;   mov rdi, r15
-;;   mov esi, 2
+;;   mov esi, 6
 ;;   mov rcx, rbp
 ;;   lea r8, [L7]
 ;;   mov rax, [r15+helpers]
@@ -43,9 +37,9 @@
 ;;   mov ecx, 2
 ;;   leave
 ;;   ret
-;; trap.StackOverflow:
+;; trap.MemoryOutOfBounds:
 ;;   mov rdi, r15
-;;   mov esi, 6
+;;   mov esi, 2
 ;;   mov rcx, rbp
 ;;   lea r8, [L8]
 ;;   mov rax, [r15+helpers]

@@ -24,7 +24,10 @@ use super::registers::{
     Xmm,
 };
 use crate::{
-    code::draft::{Reloc, RelocTarget},
+    code::{
+        draft::{Reloc, RelocTarget},
+        faults::Faults,
+    },
     error::CompileError,
     frame::abi::EXIT_TRAPPED,
     ir::value::{LoadOp, StoreOp, TrapCode},
@@ -56,6 +59,8 @@ pub struct Mem {
     pub index: Option<(Gpr, u8)>,
     /// Displacement.
     pub disp: i32,
+    /// A fault there is a trap of this operator: an address in a guarded memory.
+    pub traps: Option<WasmOffset>,
 }
 
 impl Mem {
@@ -65,7 +70,15 @@ impl Mem {
             base,
             index: None,
             disp,
+            traps: None,
         }
+    }
+
+    /// The same address, where a fault is a trap of this operator. The frame must be as at a jump to a trap site.
+    #[must_use]
+    pub const fn trapping(mut self, at: WasmOffset) -> Self {
+        self.traps = Some(at);
+        self
     }
 
     /// `[base + index * scale + disp]`.
@@ -74,6 +87,7 @@ impl Mem {
             base,
             index: Some((index, scale)),
             disp,
+            traps: None,
         }
     }
 
@@ -277,6 +291,8 @@ pub struct Emitted {
     pub relocs: Vec<Reloc>,
     /// Return addresses and their Wasm operators, rising.
     pub notes: Vec<(CodeOffset, WasmOffset)>,
+    /// Instructions whose fault is a trap.
+    pub faults: Faults,
     /// Names of places, rising.
     pub labels: Vec<(CodeOffset, String)>,
     /// Comments, rising.
@@ -297,6 +313,7 @@ pub struct Masm {
     pub(super) features: CpuFeatures,
     relocs: Vec<Reloc>,
     notes: Vec<(CodeOffset, WasmOffset)>,
+    faults: Faults,
     labels: Vec<(CodeOffset, String)>,
     comments: Vec<(CodeOffset, String)>,
     cold: Vec<Cold>,
@@ -399,6 +416,7 @@ impl Masm {
             features,
             relocs: Vec::new(),
             notes: Vec::new(),
+            faults: Faults::default(),
             labels: Vec::new(),
             comments: Vec::new(),
             cold: Vec::new(),
@@ -513,7 +531,16 @@ impl Masm {
             self.mov_imm(RDX, u64::from(offset.0));
             self.jmp(common);
         }
+        let faults = TrapCode::MemoryOutOfBounds;
+        if !self.faults.is_empty() && codes.iter().all(|&(code, _)| code != faults) {
+            let common = self.label();
+            codes.push((faults, common));
+        }
         for (code, label) in codes {
+            if code == faults {
+                // a fault arrives here with its operator where a jump would have left it
+                self.faults.landing = self.offset();
+            }
             self.bind_named(label, format!("trap.{code:?}"));
             let behind = self.label();
             self.mov(Width::W64, RDI, CONTEXT);
@@ -583,6 +610,7 @@ impl Masm {
             bytes,
             relocs: self.relocs,
             notes: self.notes,
+            faults: self.faults,
             labels: self.labels,
             comments: self.comments,
         })
@@ -600,6 +628,14 @@ impl Masm {
 
     /// Prefixes, opcode, operand bytes and displacement; an immediate is the caller's to append.
     pub(super) fn encode(&mut self, opcode: Opcode, width: Width, reg: u8, rm: Rm) {
+        if let Rm::Mem(Mem {
+            traps: Some(operator),
+            ..
+        }) = rm
+        {
+            let at = self.offset();
+            self.faults.at.push((at, operator));
+        }
         let mut code = [0u8; 16];
         let mut len = 0;
         let mut push = |byte: u8| {

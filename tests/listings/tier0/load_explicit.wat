@@ -1,0 +1,51 @@
+;; A load that tests its bounds.
+;;! guard = off
+;;! counters = off
+;;! sections = body trap.*
+(module
+  (memory 1)
+  (func (export "load") (param i32) (result i64)
+    (i64.load offset=24 (local.get 0))))
+
+;; tier-0 load: frame 32, code 422
+;; ...
+;; body:
+;;   mov eax, [rbp+local0]
+;;   lea r11, [rax+20h]
+;;   cmp r11, [r15+memory_len]
+;;   ja trap.MemoryOutOfBounds@0x2a
+;;   mov rcx, [r15+memory_base]
+;;   mov rax, [rcx+rax+18h]
+;;   mov ecx, 0
+;;   leave
+;;   ret
+;; ...
+;; trap.StackOverflow@0x28:
+;;   mov edx, 28h
+;;   jmp trap.StackOverflow
+;; trap.MemoryOutOfBounds@0x2a:
+;;   mov edx, 2Ah
+;;   jmp trap.MemoryOutOfBounds
+;; trap.StackOverflow:
+;;   mov rdi, r15
+;;   mov esi, 6
+;;   mov rcx, rbp
+;;   lea r8, [L5]
+;;   mov rax, [r15+helpers]
+;;   call qword ptr [rax+helper::trap]
+;; L5:
+;;   mov ecx, 2
+;;   leave
+;;   ret
+;; trap.MemoryOutOfBounds:
+;;   mov rdi, r15
+;;   mov esi, 2
+;;   mov rcx, rbp
+;;   lea r8, [L6]
+;;   mov rax, [r15+helpers]
+;;   call qword ptr [rax+helper::trap]
+;; L6:
+;;   mov ecx, 2
+;;   leave
+;;   ret
+;; site0 @0x28: image of 1 words; local0=image0
