@@ -34,6 +34,8 @@ pub(crate) struct EngineInner {
     stub_code: CodeCache,
     /// Read whenever a function is asked for by its type, written once per type.
     stubs: RwLock<HashMap<FuncType, Stubs>>,
+    /// Every type of a function that a module of this engine has, with its id.
+    type_ids: RwLock<HashMap<FuncType, u32>>,
     epoch: AtomicU64,
     /// Stores that have an epoch deadline, by their id.
     deadlines: Mutex<HashMap<u64, Deadline>>,
@@ -102,6 +104,7 @@ impl Engine {
                 shared,
                 stub_code: CodeCache::new(),
                 stubs: RwLock::default(),
+                type_ids: RwLock::default(),
                 epoch: AtomicU64::new(0),
                 deadlines: Mutex::default(),
             }),
@@ -163,6 +166,16 @@ impl Engine {
 
     pub(crate) fn remove_deadline(&self, store: u64) {
         self.inner.deadlines.lock().remove(&store);
+    }
+
+    /// The id of a function type, equal for equal types of all modules.
+    pub(crate) fn type_id(&self, ty: &FuncType) -> u32 {
+        if let Some(&known) = self.inner.type_ids.read().get(ty) {
+            return known;
+        }
+        let mut ids = self.inner.type_ids.write();
+        let next = u32::try_from(ids.len()).expect("fewer types than bytes");
+        *ids.entry(ty.clone()).or_insert(next)
     }
 
     /// The stubs of a function type, made when first asked for.

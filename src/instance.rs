@@ -3,17 +3,19 @@
 use crate::engine::Engine;
 use crate::{
     call::TypedFunc,
-    error::{Error, LinkError, Result},
+    error::{Error, LinkError, Result, Trap},
+    func_ref::{Origin, write_records},
     host::HostFunc,
     memory::{Global, Memory},
     module::Module,
     store::{AsContext, AsContextMut, StoreCore},
+    table::Table,
     values::{Val, WasmParams, WasmResults},
 };
 use midair_continuation::recycle::FreeLists;
 use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
-    runtime::context::{GlobalSlot, ImportEntry, VmContext},
+    runtime::context::{FuncRef, GlobalSlot, ImportEntry, TableSlot, VmContext},
     wasm::{
         module::{Extern as WasmExtern, GlobalInit},
         types::{FuncIndex, FuncType},
@@ -33,6 +35,10 @@ pub(crate) struct InstanceInner {
     pub(crate) store: NonNull<StoreCore>,
     pub(crate) module: Module,
     pub(crate) memory: Option<u32>,
+    /// Numbers of its tables in the store.
+    pub(crate) tables: Box<[u32]>,
+    /// Element segments that are empty by now.
+    pub(crate) dropped_elements: Box<[bool]>,
     /// Host functions it imports, kept alive.
     imports: Box<[Arc<HostFunc>]>,
 }
@@ -54,8 +60,22 @@ impl InstanceInner {
         unsafe { dealloc(this.cast().as_ptr(), layout) };
     }
 
+    /// The bits of a constant expression, whose globals are initialized.
+    pub(crate) fn constant(&self, this: NonNull<Self>, init: GlobalInit) -> u64 {
+        match init {
+            GlobalInit::Imported => unreachable!("an imported global has no expression"),
+            GlobalInit::Const(bits) => bits,
+            // SAFETY: within the store.
+            GlobalInit::Global(global) => unsafe { self.global(this, global.index()).read() },
+            GlobalInit::RefFunc(func) => {
+                let record = self.record(this, func).expect("it is named as a value");
+                record.as_ptr().expose_provenance() as u64
+            }
+        }
+    }
+
     /// The word of a global, wherever it lies.
-    fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
+    pub(crate) fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
         match self.module.inner.code.layout.globals[index] {
             GlobalSlot::Own(offset) => word_at(this, offset),
             // SAFETY: the word holds a pointer to a global of this store.
@@ -66,7 +86,7 @@ impl InstanceInner {
     }
 }
 
-fn word_at(instance: NonNull<InstanceInner>, offset: i32) -> NonNull<u64> {
+pub(crate) fn word_at(instance: NonNull<InstanceInner>, offset: i32) -> NonNull<u64> {
     let offset = usize::try_from(offset).expect("behind the fixed part");
     // SAFETY: the layout keeps offsets within the allocation.
     unsafe { instance.cast::<u8>().add(offset) }.cast()
@@ -94,6 +114,8 @@ pub enum Extern {
     Memory(Memory),
     /// A global.
     Global(Global),
+    /// A table.
+    Table(Table),
 }
 
 impl Extern {
@@ -110,6 +132,15 @@ impl Extern {
     pub fn into_memory(self) -> Option<Memory> {
         if let Self::Memory(memory) = self {
             Some(memory)
+        } else {
+            None
+        }
+    }
+
+    /// The table, if it is one.
+    pub fn into_table(self) -> Option<Table> {
+        if let Self::Table(table) = self {
+            Some(table)
         } else {
             None
         }
@@ -148,6 +179,45 @@ impl Func {
         // SAFETY: owned by the store, which is borrowed.
         let instance = unsafe { self.instance.as_ref() };
         FuncType::clone(instance.module.inner.code.module.func_type(self.index))
+    }
+
+    /// The word guests know it by: the address of its record.
+    ///
+    /// # Errors
+    /// If it is of another store.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses.
+    pub(crate) unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+        // SAFETY: the caller's.
+        if self.store != unsafe { (*core.as_ptr()).id } {
+            return Err(Error::msg(
+                "a function was used with another store than its own",
+            ));
+        }
+        // SAFETY: owned by the store.
+        let layout = &unsafe { self.instance.as_ref() }.module.inner.code.layout;
+        let offset = layout.func_refs[self.index.index()]
+            .ok_or_else(|| Error::msg("a function that is not exported cannot be passed on"))?;
+        Ok(word_at(self.instance, offset).as_ptr().expose_provenance() as u64)
+    }
+
+    /// The function that a word of a guest's stands for.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses, and the word null or the address of a record of that store.
+    pub(crate) unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Option<Self> {
+        let address = usize::try_from(word).expect("an address");
+        let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRef>(address))?;
+        // SAFETY: the caller's.
+        let record = unsafe { record.as_ref() };
+        let instance = NonNull::new(record.home.cast_mut())?.cast();
+        Some(Self {
+            // SAFETY: the caller's.
+            store: unsafe { (*core.as_ptr()).id },
+            instance,
+            index: FuncIndex(record.index),
+        })
     }
 
     fn check(&self, store: &impl AsContext) {
@@ -222,6 +292,10 @@ impl Instance {
                 store: self.store,
                 index: instance.memory.expect("validated"),
             }),
+            WasmExtern::Table(index) => Extern::Table(Table {
+                store: self.store,
+                index: instance.tables[index.index()],
+            }),
             WasmExtern::Global(index) => {
                 let global = &module.globals[index.index()];
                 Extern::Global(Global {
@@ -259,6 +333,11 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// An exported table.
+    pub fn get_table(&self, store: impl AsContext, name: &str) -> Option<Table> {
+        self.get_export(store, name)?.into_table()
+    }
+
     /// An exported global.
     pub fn get_global(&self, store: impl AsContext, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
@@ -278,10 +357,11 @@ pub(crate) enum Provided {
     Guest(Func),
     Memory(Memory),
     Global(Global),
+    Table(Table),
 }
 
 impl Provided {
-    fn describe(&self) -> String {
+    fn describe(&self, core: &StoreCore) -> String {
         match self {
             Self::Host(host) => format!("a function {}", host.ty),
             // SAFETY: checked to be of this store, which is borrowed by the caller.
@@ -295,6 +375,14 @@ impl Provided {
                     .func_type(func.index)
             }),
             Self::Memory(_) => "a memory".into(),
+            Self::Table(table) => {
+                let table = &core.tables[table.index as usize];
+                let max = table
+                    .ty()
+                    .max
+                    .map_or(String::new(), |max| format!(" of at most {max}"));
+                format!("a table with {} elements{max} of type {}", table.len(), table.ty().element)
+            }
             Self::Global(global) => {
                 format!(
                     "a global of type {}{}",
@@ -332,6 +420,14 @@ impl StoreCore {
             && !ty.imported
         {
             memory = Some(core.add_memory(ty.min, ty.max)?.index);
+        }
+        let mut tables: Vec<u32> = Vec::with_capacity(wasm.tables.len());
+        tables.extend(provided.iter().filter_map(|item| match item {
+            Provided::Table(table) => Some(table.index),
+            _ => None,
+        }));
+        for table in &wasm.tables[tables.len()..] {
+            tables.push(core.add_table(table.ty)?);
         }
         core.reserve_transfer(module.inner.transfer_words);
         let hosts: Vec<Arc<HostFunc>> = provided
@@ -380,6 +476,8 @@ impl StoreCore {
             store: this,
             module: module.clone(),
             memory,
+            tables: tables.into(),
+            dropped_elements: vec![false; wasm.elements.len()].into(),
             imports: hosts.into(),
         };
         // SAFETY: fresh memory with room for it.
@@ -390,6 +488,7 @@ impl StoreCore {
 
         let mut function = 0;
         let mut global = 0;
+        let mut origins = Vec::new();
         for item in provided {
             match item {
                 Provided::Host(host) => {
@@ -402,11 +501,13 @@ impl StoreCore {
                             environment,
                         });
                     };
+                    origins.push(Origin::HOST);
                     function += 1;
                 }
                 Provided::Guest(func) => {
                     let entry = word_at(inner, code.layout.import(function)).cast::<ImportEntry>();
                     let value = core.cross_instance_import(func);
+                    origins.push(func.origin());
                     // SAFETY: within the instance.
                     unsafe { entry.write(value) };
                     function += 1;
@@ -423,7 +524,24 @@ impl StoreCore {
                     };
                     global += 1;
                 }
-                Provided::Memory(_) => (),
+                Provided::Memory(_) | Provided::Table(_) => (),
+            }
+        }
+        // SAFETY: it is fresh, and its import entries were just written.
+        unsafe { write_records(inner, module, &origins) };
+        // SAFETY: owned by the store.
+        let tables = unsafe { &(*inner.as_ptr()).tables };
+        for (&slot, &table) in code.layout.tables.iter().zip(tables) {
+            let table = &mut core.tables[table as usize];
+            match slot {
+                // SAFETY: within the instance, which lives as long as the store.
+                TableSlot::Own(offset) => unsafe {
+                    table.describe_at(word_at(inner, offset).cast());
+                },
+                // SAFETY: within the instance.
+                TableSlot::Imported(offset) => unsafe {
+                    word_at(inner, offset).cast().write(table.descriptor());
+                },
             }
         }
         core.instances.push(inner);
@@ -435,26 +553,19 @@ impl StoreCore {
         // SAFETY: in the store now.
         let instance = unsafe { inner.as_ref() };
         for (index, global) in wasm.globals.iter().enumerate() {
-            let bits = match global.init {
-                GlobalInit::Imported => continue,
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized before, as it is imported.
-                GlobalInit::Global(other) => unsafe {
-                    instance.global(inner, other.index()).read()
-                },
-            };
+            if global.init == GlobalInit::Imported {
+                continue;
+            }
+            let bits = instance.constant(inner, global.init);
             // SAFETY: within the instance.
             unsafe { instance.global(inner, index).write(bits) };
         }
-        for (segment, data) in wasm.data.iter().enumerate() {
-            let offset = match data.offset {
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized above.
-                GlobalInit::Global(global) => unsafe {
-                    instance.global(inner, global.index()).read()
-                },
-                GlobalInit::Imported => unreachable!("a data segment's offset is an expression"),
-            };
+        // what was written before a segment that does not fit stays written
+        if core.init_tables(inner).is_none() {
+            return Err(Error::new(Trap::TableOutOfBounds));
+        }
+        for data in &wasm.data {
+            let offset = instance.constant(inner, data.offset);
             let bytes = &wasm.bytes[data.bytes.clone()];
             let memory = memory.expect("validated");
             let handle = Memory {
@@ -463,7 +574,7 @@ impl StoreCore {
             };
             let offset = usize::try_from(offset & u64::from(u32::MAX)).expect("32 bits");
             if !core.write_memory(handle, offset, bytes) {
-                return Err(LinkError::DataOutOfBounds { segment }.into());
+                return Err(Error::new(Trap::MemoryOutOfBounds));
             }
         }
         let start = wasm.start.map(|index| Func {
@@ -512,7 +623,7 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                             .func_type(func.index)
                             == ty
                     },
-                    Provided::Memory(_) | Provided::Global(_) => false,
+                    _ => false,
                 };
                 (format!("a function {ty}"), fits)
             }
@@ -524,18 +635,41 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                         data.pages() >= ty.min
                             && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
                     }
-                    Provided::Host(_) | Provided::Guest(_) | Provided::Global(_) => false,
+                    _ => false,
                 };
                 let max = ty
                     .max
                     .map_or(String::new(), |max| format!(" and at most {max}"));
                 (format!("a memory of at least {}{max} pages", ty.min), fits)
             }
+            WasmExtern::Table(index) => {
+                let ty = wasm.tables[index.index()].ty;
+                let fits = match item {
+                    Provided::Table(table) => {
+                        let table = &core.tables[table.index as usize];
+                        let found = table.ty();
+                        found.element == ty.element
+                            && table.len() >= ty.min
+                            && ty
+                                .max
+                                .is_none_or(|max| found.max.is_some_and(|found| found <= max))
+                    }
+                    _ => false,
+                };
+                let max = ty
+                    .max
+                    .map_or(String::new(), |max| format!(" and at most {max}"));
+                let expected = format!(
+                    "a table of at least {}{max} elements of type {}",
+                    ty.min, ty.element
+                );
+                (expected, fits)
+            }
             WasmExtern::Global(index) => {
                 let ty = &wasm.globals[index.index()];
                 let fits = match item {
                     Provided::Global(global) => global.ty == ty.ty && global.mutable == ty.mutable,
-                    Provided::Host(_) | Provided::Guest(_) | Provided::Memory(_) => false,
+                    _ => false,
                 };
                 (
                     format!(
@@ -552,7 +686,7 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                 module: import.module.clone(),
                 name: import.name.clone(),
                 expected,
-                found: item.describe(),
+                found: item.describe(core),
             }
             .into());
         }

@@ -43,6 +43,12 @@ mod instance;
 
 mod memory;
 
+mod table;
+
+mod func_ref;
+
+mod references;
+
 mod values;
 
 mod call;
@@ -70,8 +76,10 @@ pub use instance::{Extern, Func, Instance};
 pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
+pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
+pub use table::Table;
 pub use values::{Val, WasmParams, WasmResults, WasmTy};
 
 pub use midair_executor as executor;
@@ -79,6 +87,7 @@ pub use midair_jit::{
     code::draft::CodeKind,
     observe::events::Event,
     runtime::functions::Job,
+    wasm::module::TableType,
     wasm::types::{FuncType, ValType},
 };
 

@@ -233,6 +233,13 @@ impl<T: 'static> Linker<T> {
                     );
                     Provided::Global(*global)
                 }
+                Some(Item::Extern(Extern::Table(table))) => {
+                    assert_eq!(
+                        table.store, store.id,
+                        "a table was linked into another store than its own"
+                    );
+                    Provided::Table(*table)
+                }
             };
             provided.push(item);
         }
@@ -256,7 +263,7 @@ impl<T: 'static> Linker<T> {
         if let Some(start) = start {
             let start = start.typed::<(), ()>(&store)?;
             // SAFETY: borrowed exclusively until the end.
-            unsafe { start.call_beneath(core, (), Beneath::Instantiate) }?;
+            unsafe { start.call_beneath(core, (), Beneath::Instantiate, store.host_frame()) }?;
         }
         Ok(instance)
     }
