@@ -197,7 +197,10 @@ unsafe extern "C" fn table_copy(
     // SAFETY: called by guest code.
     let core = unsafe { core(instance) };
     let [to, from] = [to, from].map(|table| instance.tables[table as usize]);
-    u32::from(core.copy_table((to, to_start), (from, from_start), count).is_none())
+    u32::from(
+        core.copy_table((to, to_start), (from, from_start), count)
+            .is_none(),
+    )
 }
 
 unsafe extern "C" fn table_init(
@@ -213,7 +216,10 @@ unsafe extern "C" fn table_init(
     // SAFETY: called by guest code.
     let core = unsafe { core(instance) };
     let this = NonNull::from(instance);
-    u32::from(core.init_table(this, table, segment, (to, from), count).is_none())
+    u32::from(
+        core.init_table(this, table, segment, (to, from), count)
+            .is_none(),
+    )
 }
 
 unsafe extern "C" fn elem_drop(context: *mut VmContext, segment: u32) {

@@ -381,7 +381,11 @@ impl Provided {
                     .ty()
                     .max
                     .map_or(String::new(), |max| format!(" of at most {max}"));
-                format!("a table with {} elements{max} of type {}", table.len(), table.ty().element)
+                format!(
+                    "a table with {} elements{max} of type {}",
+                    table.len(),
+                    table.ty().element
+                )
             }
             Self::Global(global) => {
                 format!(

@@ -84,9 +84,7 @@ impl TableData {
             let fresh = (capacity - self.capacity) as usize;
             // SAFETY: the part behind the old end, which is ours and not initialized.
             unsafe {
-                elements
-                    .add(self.capacity as usize)
-                    .write_bytes(0, fresh);
+                elements.add(self.capacity as usize).write_bytes(0, fresh);
             };
         }
         self.elements = elements;
@@ -190,7 +188,11 @@ impl StoreCore {
         if new > table.capacity {
             // growing by one, again and again, takes linear time
             let most = table.ty.max.unwrap_or(u32::MAX);
-            let roomy = if old == 0 { new } else { old.saturating_mul(2).clamp(new, most) };
+            let roomy = if old == 0 {
+                new
+            } else {
+                old.saturating_mul(2).clamp(new, most)
+            };
             if !table.reserve(roomy) && !table.reserve(new) {
                 return None;
             }
@@ -224,7 +226,11 @@ impl StoreCore {
         (from, from_start): (u32, u32),
         count: u32,
     ) -> Option<()> {
-        let read = range(from_start, count, self.tables[from as usize].elements().len())?;
+        let read = range(
+            from_start,
+            count,
+            self.tables[from as usize].elements().len(),
+        )?;
         let write = range(to_start, count, self.tables[to as usize].elements().len())?;
         if to == from {
             let elements = self.tables[to as usize].elements_mut();

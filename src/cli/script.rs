@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use midair::{
-    AsyncCaller, CodeKind, CompileError, Config, Engine, Error, Event, Extern, Global, Instance,
-    LinkError, Linker, Memory, Module, Store, Tiers, Val,
+    AsyncCaller, CodeKind, CompileError, Config, Engine, Error, Event, Extern, ExternRef, Global,
+    Instance, LinkError, Linker, Memory, Module, Store, Table, TableType, Tiers, Val, ValType,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -22,7 +22,7 @@ use std::{
 };
 use wast::{
     QuoteWat, QuoteWatTest, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat,
-    core::{NanPattern, WastArgCore, WastRetCore},
+    core::{AbstractHeapType, HeapType, NanPattern, WastArgCore, WastRetCore},
     lexer::Lexer,
     parser::{self, ParseBuffer},
     token::Id,
@@ -333,7 +333,7 @@ impl Runner {
             }
             WastDirective::AssertReturn { exec, results, .. } => {
                 let values = self.execute(exec)??;
-                fits(&values, &results)
+                self.fits(&values, &results)
             }
             WastDirective::AssertTrap { exec, message, .. } => traps(self.execute(exec)?, message),
             WastDirective::AssertExhaustion { call, message, .. } => {
@@ -448,13 +448,101 @@ impl Runner {
         let Some(func) = instance.get_func(&self.store, invoke.name) else {
             return failed(format!("there is no function `{}`", invoke.name));
         };
-        let arguments: Vec<Val> = invoke.args.iter().map(argument).collect::<Result<_, _>>()?;
+        let mut arguments = Vec::new();
+        for given in &invoke.args {
+            arguments.push(self.argument(given)?);
+        }
         self.report.calls += 1;
         Ok(if self.suspends() {
             finish(func.call_async(&mut self.store, &arguments)?)
         } else {
             func.call(&mut self.store, &arguments)
         })
+    }
+
+    fn argument(&mut self, argument: &WastArg<'_>) -> Result<Val, Stop> {
+        let WastArg::Core(argument) = argument else {
+            return skipped("components");
+        };
+        Ok(match argument {
+            WastArgCore::I32(value) => Val::I32(*value),
+            WastArgCore::I64(value) => Val::I64(*value),
+            WastArgCore::F32(value) => Val::F32(value.bits),
+            WastArgCore::F64(value) => Val::F64(value.bits),
+            WastArgCore::RefExtern(n) => Val::ExternRef(Some(ExternRef::new(&mut self.store, *n))),
+            WastArgCore::RefNull(ty) => match null(ty) {
+                Some(null) => null,
+                None => return skipped("references of other types than funcref and externref"),
+            },
+            WastArgCore::RefHost(_) => return skipped("anyref"),
+            WastArgCore::V128(_) => return skipped("v128 (SIMD)"),
+        })
+    }
+
+    /// Whether results are as the script says.
+    fn fits(&self, values: &[Val], expected: &[WastRet<'_>]) -> Result<(), Stop> {
+        let mut all = values.len() == expected.len();
+        for (value, expected) in values.iter().zip(expected) {
+            let WastRet::Core(expected) = expected else {
+                return skipped("components");
+            };
+            all &= self.fit(value, expected)?;
+        }
+        if all {
+            return Ok(());
+        }
+        failed(format!("gave {}; expected: {expected:?}", list(values)))
+    }
+
+    fn fit(&self, value: &Val, expected: &WastRetCore<'_>) -> Result<bool, Stop> {
+        Ok(match (value, expected) {
+            (_, WastRetCore::Either(cases)) => {
+                for case in cases {
+                    if self.fit(value, case)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            (Val::I32(value), WastRetCore::I32(expected)) => value == expected,
+            (Val::I64(value), WastRetCore::I64(expected)) => value == expected,
+            (Val::F32(bits), WastRetCore::F32(expected)) => match expected {
+                NanPattern::CanonicalNan => bits & 0x7fff_ffff == 0x7fc0_0000,
+                NanPattern::ArithmeticNan => bits & 0x7fc0_0000 == 0x7fc0_0000,
+                NanPattern::Value(expected) => *bits == expected.bits,
+            },
+            (Val::F64(bits), WastRetCore::F64(expected)) => match expected {
+                NanPattern::CanonicalNan => bits & (u64::MAX >> 1) == 0x7ff8 << 48,
+                NanPattern::ArithmeticNan => bits & (0x7ff8 << 48) == 0x7ff8 << 48,
+                NanPattern::Value(expected) => *bits == expected.bits,
+            },
+            (Val::FuncRef(None) | Val::ExternRef(None), WastRetCore::RefNull(None)) => true,
+            (Val::FuncRef(None) | Val::ExternRef(None), WastRetCore::RefNull(Some(ty))) => {
+                null(ty).is_some_and(|null| null.ty() == value.ty())
+            }
+            (Val::FuncRef(Some(_)), WastRetCore::RefFunc(None)) => true,
+            (Val::ExternRef(Some(_)), WastRetCore::RefExtern(None)) => true,
+            (Val::ExternRef(Some(reference)), WastRetCore::RefExtern(Some(n))) => {
+                reference.data(&self.store)?.downcast_ref() == Some(n)
+            }
+            (_, WastRetCore::V128(_)) => return skipped("v128 (SIMD)"),
+            _ => false,
+        })
+    }
+}
+
+/// The null reference of a type, if there are references of that type.
+fn null(ty: &HeapType<'_>) -> Option<Val> {
+    match ty {
+        HeapType::Abstract {
+            shared: false,
+            ty: AbstractHeapType::Func,
+        } => Some(Val::FuncRef(None)),
+        HeapType::Abstract {
+            shared: false,
+            ty: AbstractHeapType::Extern,
+        } => Some(Val::ExternRef(None)),
+        _ => None,
     }
 }
 
@@ -470,9 +558,9 @@ fn config(options: Options, counters: &Arc<Counters>) -> Config {
             .tier_up_on_calls(None)
             .tier_up_on_resumption(None),
         Tier::Tiered => config
-            .osr_after(2, 2, 2)
+            .osr_after(1, 1, 2)
             .tier_up_on_calls(Some(3))
-            .tier_up_on_resumption(Some(5)),
+            .tier_up_on_resumption(Some(20)),
     };
     if options.suspend || options.normalize {
         config.stress_suspend(NonZeroU32::new(1));
@@ -527,13 +615,21 @@ async fn pending_once() {
 
 /// What is not a function in the module `spectest`.
 fn spectest(store: &mut Store<()>) -> Result<HashMap<&'static str, Extern>, Error> {
+    let ty = TableType {
+        element: ValType::FuncRef,
+        min: 10,
+        max: Some(20),
+    };
+    let table = Table::new(&mut *store, ty, Val::FuncRef(None))?;
+    let memory = Memory::new(&mut *store, 1, Some(2))?;
     let mut global = |value: Val| Extern::Global(Global::new(&mut *store, value, false));
     Ok(HashMap::from([
         ("global_i32", global(Val::I32(666))),
         ("global_i64", global(Val::I64(666))),
         ("global_f32", global(Val::from(666.6f32))),
         ("global_f64", global(Val::from(666.6f64))),
-        ("memory", Extern::Memory(Memory::new(store, 1, Some(2))?)),
+        ("table", Extern::Table(table)),
+        ("memory", Extern::Memory(memory)),
     ]))
 }
 
@@ -548,17 +644,6 @@ fn finish<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn argument(argument: &WastArg<'_>) -> Result<Val, Stop> {
-    Ok(match argument {
-        WastArg::Core(WastArgCore::I32(value)) => Val::I32(*value),
-        WastArg::Core(WastArgCore::I64(value)) => Val::I64(*value),
-        WastArg::Core(WastArgCore::F32(value)) => Val::F32(value.bits),
-        WastArg::Core(WastArgCore::F64(value)) => Val::F64(value.bits),
-        WastArg::Core(WastArgCore::V128(_)) => return skipped("v128 (SIMD)"),
-        other => return skipped(format!("the argument {other:?}")),
-    })
-}
-
 /// Whether a call trapped as the script says.
 fn traps(result: Result<Vec<Val>, Error>, message: &str) -> Result<(), Stop> {
     match result {
@@ -570,48 +655,6 @@ fn traps(result: Result<Vec<Val>, Error>, message: &str) -> Result<(), Stop> {
 fn list(values: &[Val]) -> String {
     let values: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
     format!("({})", values.join(", "))
-}
-
-/// Whether results are as the script says.
-fn fits(values: &[Val], expected: &[WastRet<'_>]) -> Result<(), Stop> {
-    let mut all = values.len() == expected.len();
-    for (value, expected) in values.iter().zip(expected) {
-        let WastRet::Core(expected) = expected else {
-            return skipped("components");
-        };
-        all &= fit(value, expected)?;
-    }
-    if all {
-        return Ok(());
-    }
-    failed(format!("gave {}; expected: {expected:?}", list(values)))
-}
-
-fn fit(value: &Val, expected: &WastRetCore<'_>) -> Result<bool, Stop> {
-    Ok(match (value, expected) {
-        (_, WastRetCore::Either(cases)) => {
-            for case in cases {
-                if fit(value, case)? {
-                    return Ok(true);
-                }
-            }
-            false
-        }
-        (Val::I32(value), WastRetCore::I32(expected)) => value == expected,
-        (Val::I64(value), WastRetCore::I64(expected)) => value == expected,
-        (Val::F32(bits), WastRetCore::F32(expected)) => match expected {
-            NanPattern::CanonicalNan => bits & 0x7fff_ffff == 0x7fc0_0000,
-            NanPattern::ArithmeticNan => bits & 0x7fc0_0000 == 0x7fc0_0000,
-            NanPattern::Value(expected) => *bits == expected.bits,
-        },
-        (Val::F64(bits), WastRetCore::F64(expected)) => match expected {
-            NanPattern::CanonicalNan => bits & (u64::MAX >> 1) == 0x7ff8_0000_0000_0000,
-            NanPattern::ArithmeticNan => bits & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000,
-            NanPattern::Value(expected) => *bits == expected.bits,
-        },
-        (_, WastRetCore::V128(_)) => return skipped("v128 (SIMD)"),
-        _ => false,
-    })
 }
 
 /// Where the reference interpreter's words are others than ours: how its message begins, and what ours contains one of.
