@@ -95,6 +95,7 @@ fn version_2_suspended_wherever_it_can_be_and_normalized_at_random() {
     assert!(report.tier1_entries > 100, "{report}");
 }
 
+/// What belongs to the default features beyond version 2.0.
 #[test]
 fn tail_calls_and_extended_constants() {
     for tier in [Tier::Zero, Tier::One, Tier::Osr, Tier::Tiered] {
@@ -109,6 +110,43 @@ fn tail_calls_and_extended_constants() {
                 },
             );
             assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+        }
+    }
+}
+
+/// A valid module that needs one of them is never called invalid, and never half accepted.
+#[test]
+fn other_proposals_are_refused_by_name() {
+    for (other, name) in [
+        (Proposal::CustomPageSizes, "custom page size"),
+        (Proposal::ExceptionHandling, "tag"),
+        (Proposal::FunctionReferences, "call_ref"),
+        (Proposal::GC, "struct type"),
+        (Proposal::Memory64, "64-bit memory"),
+        (Proposal::MultiMemory, "second memory"),
+        (Proposal::RelaxedSimd, "SIMD"),
+        (Proposal::Simd, "SIMD"),
+        (Proposal::Threads, "shared memory"),
+        (Proposal::WideArithmetic, "i64.add128"),
+    ] {
+        let options = Options {
+            tier: Tier::Zero,
+            ..Options::default()
+        };
+        let mut report = Report::default();
+        for file in proposal(other) {
+            report.add(script::run(file.raw(), options));
+        }
+        assert!(
+            report.skipped.contains_key(name),
+            "{other}: {name} is not among {:?}",
+            report.skipped
+        );
+        assert!(!report.skipped.contains_key(""), "{other}");
+        for (line, message) in &report.failures {
+            // assertions may expect what these proposals made of older rules
+            let of_a_module = message.contains("invalid module") && !message.contains("expected");
+            assert!(!of_a_module, "{other}: line {line}: {message}");
         }
     }
 }

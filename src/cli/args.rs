@@ -403,11 +403,36 @@ mod tests {
     }
 
     #[test]
+    fn scripts_run_from_tier_to_tier_unless_told() {
+        for (line, tier, suspend, normalize) in [
+            ("midair wast a b", ScriptTier::Tiered, false, false),
+            ("midair wast a --tier 0 b", ScriptTier::Zero, false, false),
+            ("midair wast --suspend a b", ScriptTier::Tiered, true, false),
+            (
+                "midair wast a b --normalize --tier=osr",
+                ScriptTier::Osr,
+                false,
+                true,
+            ),
+        ] {
+            let expected = Command::Wast(Wast {
+                files: vec!["a".into(), "b".into()],
+                tier,
+                suspend,
+                normalize,
+            });
+            assert_eq!(command(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
     fn whatever_is_wrong_is_one_line_and_exit_code_two() {
         for (line, says) in [
             ("midair", "a command is missing"),
             ("midair fly a.wat", "fly"),
             ("midair run", "<FILE>"),
+            ("midair wast", "<FILE>"),
+            ("midair wast a.wast --tier 2", "'2'"),
             ("midair run a.wat --invoke", "--invoke"),
             ("midair run a.wat 5", "--invoke"),
             ("midair listing a.wat", "--func"),

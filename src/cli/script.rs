@@ -704,6 +704,7 @@ const REWORDED: &[(&str, &[&str])] = &[
         "memory size must be at most 65536 pages (4GiB)",
         &["memory size must be at most 0x10000"],
     ),
+    ("multiple memories", &["second memory"]),
     ("multiple start sections", &["section out of order"]),
     ("section size mismatch", &["control frames remain"]),
     (

@@ -585,17 +585,27 @@ fn invalid(error: &BinaryReaderError) -> CompileError {
 
 /// Why validation failed: because of something that is not supported, or for good?
 fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
-    if error.message().starts_with("unexpected SIMD opcode") {
-        return CompileError::Unsupported {
-            offset: wasm_offset(error.offset()),
-            what: "SIMD".to_owned(),
-        };
+    let unsupported = |what: &str| CompileError::Unsupported {
+        offset: wasm_offset(error.offset()),
+        what: what.to_owned(),
+    };
+    // the validator is built without it: such bodies are not validated any further
+    if error.message().contains("SIMD") {
+        return unsupported("SIMD");
     }
     if Validator::new_with_features(WasmFeatures::all())
         .validate_all(bytes)
         .is_err()
     {
-        return invalid(error);
+        // what stands behind the use of another proposal does not matter
+        let names_a_proposal = ["enabled", "feature", "multiple memories", "proposal"]
+            .iter()
+            .any(|word| error.message().contains(word));
+        return if names_a_proposal {
+            unsupported(error.message())
+        } else {
+            invalid(error)
+        };
     }
     let (offset, what) = Parser::new(0)
         .parse_all(bytes)
