@@ -48,8 +48,9 @@ fn version2(options: Options) -> Report {
     assert_eq!(files.len(), 90);
     let report = run(files, options);
     assert!(report.skipped.is_empty(), "{:?}", report.skipped);
-    assert!(report.passed > 26_000, "{report}");
+    assert!(report.passed > 28_000, "{report}");
     assert!(report.calls > 20_000, "{} calls", report.calls);
+    assert_eq!(report.not_optimized, 0);
     report
 }
 

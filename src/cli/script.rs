@@ -67,6 +67,8 @@ pub(crate) struct Report {
     pub(crate) osr_entries: u64,
     /// Functions whose tier-1 code was entered by a call, and activations that moved there.
     pub(crate) tier1_entries: u64,
+    /// Functions and loops that were to be optimized and stayed in tier-0.
+    pub(crate) not_optimized: u64,
 }
 
 impl Report {
@@ -81,6 +83,7 @@ impl Report {
         self.normalizations += other.normalizations;
         self.osr_entries += other.osr_entries;
         self.tier1_entries += other.tier1_entries;
+        self.not_optimized += other.not_optimized;
     }
 }
 
@@ -96,7 +99,11 @@ impl fmt::Display for Report {
             self.normalizations,
             self.osr_entries,
             self.tier1_entries
-        )
+        )?;
+        if self.not_optimized > 0 {
+            write!(f, ", {} not optimized", self.not_optimized)?;
+        }
+        Ok(())
     }
 }
 
@@ -128,6 +135,7 @@ struct Counters {
     normalizations: AtomicU64,
     osr_entries: AtomicU64,
     tier1_entries: AtomicU64,
+    not_optimized: AtomicU64,
 }
 
 impl Counters {
@@ -142,6 +150,7 @@ impl Counters {
                 ..
             }
             | Event::TierUp { .. } => &self.tier1_entries,
+            Event::NotOptimized { .. } => &self.not_optimized,
             _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -284,6 +293,7 @@ impl Runner {
         self.report.normalizations = counter(&self.counters.normalizations);
         self.report.osr_entries = counter(&self.counters.osr_entries);
         self.report.tier1_entries = counter(&self.counters.tier1_entries);
+        self.report.not_optimized = counter(&self.counters.not_optimized);
         if self.suspends() && self.report.calls > 0 && self.report.suspensions == 0 {
             let message = format!("{} calls, and none was suspended", self.report.calls);
             self.report.failures.push((1, message));
@@ -549,7 +559,7 @@ fn null(ty: &HeapType<'_>) -> Option<Val> {
 fn config(options: Options, counters: &Arc<Counters>) -> Config {
     let mut config = Config::new();
     // recursions without end are to end soon, on the stack and off it
-    config.max_wasm_stack(256 << 10).max_continuations(1 << 20);
+    config.max_wasm_stack(256 << 10).max_continuations(1 << 18);
     match options.tier {
         Tier::Zero => config.tiers(Tiers::Tier0),
         Tier::One => config.tiers(Tiers::Tier1),
@@ -699,7 +709,10 @@ const REWORDED: &[(&str, &[&str])] = &[
         "malformed memop flags",
         &["invalid memop", "malformed memop"],
     ),
-    ("malformed mutability", &["malformed global flags"]),
+    (
+        "malformed mutability",
+        &["malformed global flags", "shared globals"],
+    ),
     (
         "memory size must be at most 65536 pages (4GiB)",
         &["memory size must be at most 0x10000"],

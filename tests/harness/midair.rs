@@ -3,8 +3,7 @@
 use super::{Action, Answer, Outcome, Program, Value, Way, random::Random};
 use midair::{
     AsyncCaller, Awaiter, Caller, CodeKind, Config, DynamicCall, Engine, Error, Event, Extern,
-    Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap,
-    Val,
+    Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap, Val,
 };
 use std::{
     fmt,
