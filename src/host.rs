@@ -30,7 +30,7 @@ use crate::{
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
-    store::{Caller, StoreCore, StoreInner},
+    store::{Caller, CorePtr, StoreCore, StoreInner},
     values::{WasmParams, WasmResults, WasmTy},
 };
 use midair_continuation::{
@@ -193,6 +193,10 @@ impl<T, F> Call<'_, T, F> {
             instance,
             frame: stub_frame(words, count),
         }
+    }
+
+    fn core_ptr(&self) -> CorePtr {
+        CorePtr(self.store.cast())
     }
 
     fn caller(&self) -> Caller<'_, T> {
@@ -389,18 +393,14 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = unsafe {
-            P::read(
-                std::slice::from_raw_parts(words, P::COUNT),
-                call.store.cast(),
-            )
-        };
+        let params =
+            unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
         let results = body(params)?;
         // SAFETY: the caller's.
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, R::COUNT),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }?;
         Ok(EXIT_RETURNED)
@@ -579,12 +579,8 @@ where
         let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -656,7 +652,7 @@ where
             unsafe {
                 results.write(
                     std::slice::from_raw_parts_mut(words, R::Results::COUNT),
-                    call.store.cast(),
+                    call.core_ptr(),
                 )
             }?;
             Ok(EXIT_RETURNED)
@@ -797,7 +793,7 @@ unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, count),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }
     });
@@ -884,12 +880,8 @@ where
             // SAFETY: made for this closure and store type below.
             let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.

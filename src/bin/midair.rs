@@ -153,10 +153,7 @@ fn call(run: &Run) -> Result<String, Ending> {
         let func = instance.get_func(&store, name).expect("its type was found");
         let arguments: Vec<Val> = arguments.into_iter().map(value).collect();
         for result in func.call(&mut store, &arguments)? {
-            let _ = match printed(&result) {
-                Some(number) => writeln!(text, "{number}"),
-                None => writeln!(text, "{result}"),
-            };
+            let _ = writeln!(text, "{}", printed(&result));
         }
     }
     Ok(text)
@@ -168,18 +165,19 @@ fn value(argument: Argument) -> Val {
         Argument::I64(value) => Val::I64(value),
         Argument::F32(bits) => Val::F32(bits),
         Argument::F64(bits) => Val::F64(bits),
+        Argument::Null(ty) => Val::null(ty).expect("a reference type"),
     }
 }
 
-/// A number as it is written; `None` for a reference.
-fn printed(value: &Val) -> Option<Argument> {
-    Some(match *value {
+fn printed(value: &Val) -> String {
+    let number = match *value {
         Val::I32(value) => Argument::I32(value),
         Val::I64(value) => Argument::I64(value),
         Val::F32(bits) => Argument::F32(bits),
         Val::F64(bits) => Argument::F64(bits),
-        Val::FuncRef(_) | Val::ExternRef(_) => return None,
-    })
+        ref reference => return reference.to_string(),
+    };
+    number.to_string()
 }
 
 /// Runs specification scripts and gives what to print.
