@@ -718,23 +718,18 @@ fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
         offset: wasm_offset(error.offset()),
         what: what.to_owned(),
     };
-    // the validator is built without it: such bodies are not validated any further
-    if error.message().contains("SIMD") {
-        return unsupported("SIMD");
-    }
-    if Validator::new_with_features(WasmFeatures::all())
-        .validate_all(bytes)
-        .is_err()
-    {
-        // what stands behind the use of another proposal does not matter
-        let names_a_proposal = ["enabled", "feature", "multiple memories", "proposal"]
-            .iter()
-            .any(|word| error.message().contains(word));
-        return if names_a_proposal {
-            unsupported(error.message())
-        } else {
-            invalid(error)
-        };
+    let mut all = Validator::new_with_features(WasmFeatures::all());
+    if let Err(anyway) = all.validate_all(bytes) {
+        let names = |words: &[&str]| words.iter().any(|word| error.message().contains(word));
+        // the validator is built without SIMD: such bodies are not validated any further
+        if names(&["SIMD"]) || anyway.message().contains("SIMD opcode") {
+            return unsupported("SIMD");
+        }
+        // whether it is valid behind the use of another proposal does not matter
+        if names(&["enabled", "feature", "multiple memories", "proposal"]) {
+            return unsupported(error.message());
+        }
+        return invalid(error);
     }
     let (offset, what) = Parser::new(0)
         .parse_all(bytes)
