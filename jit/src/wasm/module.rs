@@ -1139,6 +1139,8 @@ mod tests {
         for (wat, what) in [
             ("(module (func (param v128)))", "v128 (SIMD)"),
             ("(module (func (drop (v128.const i64x2 0 0))))", "SIMD"),
+            ("(module (func (param anyref)))", "reference type anyref"),
+            ("(module (func (local anyref)))", "reference type anyref"),
             (
                 "(module (type $t (func)) (global (ref func) (ref.func 0)) (func (type $t)))",
                 "reference type (ref func)",
@@ -1147,8 +1149,6 @@ mod tests {
                 "(module (global $g i32 (i32.const 0)) (global i32 (global.get $g)) (type (sub (func))))",
                 "explicit subtype",
             ),
-            ("(module (func (param anyref)))", "reference type anyref"),
-            ("(module (func (local anyref)))", "reference type anyref"),
             ("(module (memory i64 1))", "64-bit memory"),
             ("(module (memory 1 1 shared))", "shared memory"),
             ("(module (memory 1) (memory 1))", "second memory"),
