@@ -44,6 +44,10 @@ use std::{
     task::{Context, Poll},
 };
 
+/// Under stress, so many of the innermost links may be normalized: those farther out had their turn when they were new, and a
+/// deep recursion that suspends at every level takes no time squared.
+const STRESSED: usize = 64;
+
 /// How guest code left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Outcome {
@@ -467,7 +471,7 @@ impl StoreCore {
         if let Some(n) = self.engine.inner.config.stress_normalize {
             // SAFETY: the chain was just parked, and is owned by the dispatch loop.
             let normalized = unsafe {
-                self.normalize_links(leaf, |core, _| {
+                self.normalize_first(STRESSED, leaf, |core, _| {
                     core.random().is_multiple_of(u64::from(n.get()))
                 })
             };
@@ -622,13 +626,29 @@ impl StoreCore {
     pub(crate) unsafe fn normalize_links(
         &mut self,
         leaf: NonNull<Header>,
+        choose: impl FnMut(&mut Self, usize) -> bool,
+    ) -> Result<usize, Error> {
+        // SAFETY: the caller's.
+        unsafe { self.normalize_first(usize::MAX, leaf, choose) }
+    }
+
+    /// As `normalize_links`, of the innermost `most` links.
+    ///
+    /// # Safety
+    /// The same.
+    unsafe fn normalize_first(
+        &mut self,
+        most: usize,
+        leaf: NonNull<Header>,
         mut choose: impl FnMut(&mut Self, usize) -> bool,
     ) -> Result<usize, Error> {
         let mut position = 0;
         let mut normalized = 0;
         let mut before = leaf;
-        // SAFETY: the caller's.
-        while let Some(link) = NonNull::new(unsafe { before.as_ref() }.next) {
+        while position < most
+            // SAFETY: the caller's.
+            && let Some(link) = NonNull::new(unsafe { before.as_ref() }.next)
+        {
             // SAFETY: the caller's.
             let flags = unsafe { link.as_ref() }.flags;
             let mut predecessor = std::mem::replace(&mut before, link);

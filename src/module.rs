@@ -42,8 +42,15 @@ impl Module {
     /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset; for text that
     /// cannot be parsed, the line and column.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self> {
-        let binary = wat::parse_bytes(bytes.as_ref())?;
-        let module = WasmModule::new(&binary)?;
+        Self::from_binary(engine, &wat::parse_bytes(bytes.as_ref())?)
+    }
+
+    /// Reads and validates a module in binary form.
+    ///
+    /// # Errors
+    /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset.
+    pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Self> {
+        let module = WasmModule::new(binary)?;
         let transfer_words = module
             .types
             .iter()

@@ -208,6 +208,11 @@ fn whatever_is_wrong_is_one_line_and_exit_code_two() {
     let huge = "9".repeat(100_000);
     refused(&invoke(&["--invoke", "sum", &huge]), "not an integer");
     refused(&run(&[]), "a command is missing");
+    refused(
+        &run(&line(&["wast"], &folder.0.join("none.wast"), &[])),
+        "cannot read",
+    );
+    refused(&run(&line(&["wast"], &file, &["--tier", "2"])), "'2'");
 }
 
 #[test]
@@ -297,6 +302,87 @@ fn stages_are_dumped_when_asked_for() {
         assert!(text.contains(stage), "{stage}: {text}");
     }
     assert_eq!(dump("swap"), "");
+}
+
+const SCRIPT: &str = r#"(module
+    (func $print (import "spectest" "print_i32") (param i32))
+    (func (export "count") (param i32) (result i32) (local i32)
+        (loop $again
+            (call $print (local.get 1))
+            (local.set 1 (i32.add (local.get 1) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get 1) (local.get 0))))
+        (local.get 1))
+    (func (export "nan") (result f32) (f32.div (f32.const 0) (f32.const 0))))
+(assert_return (invoke "count" (i32.const 10)) (i32.const 10))
+(assert_return (invoke "nan") (f32.const nan:canonical))
+(assert_invalid (module (func (result i32))) "type mismatch")
+(assert_malformed (module quote "(fun)") "unexpected token")
+(assert_unlinkable (module (import "spectest" "none" (func))) "unknown import")
+"#;
+
+#[test]
+fn a_script_whose_directives_hold_is_counted() {
+    let folder = Folder::new("script");
+    let file = folder.file("a.wast", SCRIPT);
+    let wast = |arguments: &[&str]| printed(&run(&line(&["wast"], &file, arguments)));
+    let plain = wast(&[]);
+    let all = plain.lines().last().expect("a sum");
+    assert!(
+        all.starts_with("in all: 6 passed, 0 failed, 0 skipped; 0 suspensions, 0 normalizations, "),
+        "{plain}"
+    );
+    assert!(
+        plain
+            .lines()
+            .next()
+            .expect("the file")
+            .contains("a.wast: 6 passed")
+    );
+    for tier in ["0", "1", "osr", "tiered"] {
+        let text = wast(&["--tier", tier, "--suspend", "--normalize"]);
+        assert!(text.contains("6 passed, 0 failed"), "{tier}: {text}");
+        for (what, some) in [
+            (" 0 suspensions", true),
+            (" 0 normalizations", true),
+            (" 0 OSR entries", tier == "osr"),
+            (" 0 tier-1 entries", tier == "1"),
+        ] {
+            assert!(!some || !text.contains(what), "{tier}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_directive_that_does_not_hold_is_exit_code_one() {
+    let folder = Folder::new("failing");
+    let good = folder.file("good.wast", SCRIPT);
+    let bad = folder.file(
+        "bad.wast",
+        "(module (func (export \"f\") (result i32) (i32.const 1)))
+         (assert_return (invoke \"f\") (i32.const 2))
+         (assert_trap (invoke \"f\") \"unreachable\")
+         (assert_malformed (module quote \"\") \"\")
+         (module (memory 1) (memory 1))
+         (invoke \"f\")",
+    );
+    let text = folder.file("text.wast", "(assert_return");
+    let output = midair()
+        .arg("wast")
+        .args([&bad, &good, &text])
+        .output()
+        .expect("the command starts");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    for says in [
+        "bad.wast:2: gave (I32(1)); expected",
+        "bad.wast:3: gave (I32(1)); expected: unreachable",
+        "bad.wast: 2 skipped: second memory",
+        "good.wast: 6 passed, 0 failed, 0 skipped",
+        "text.wast:1: ",
+        "in all: 8 passed, 3 failed, 2 skipped; ",
+    ] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
 }
 
 #[test]

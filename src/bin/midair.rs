@@ -5,7 +5,12 @@
 #[path = "../cli/args.rs"]
 mod args;
 
-use args::{Argument, Command, EXIT_TRAP, EXIT_USAGE, Listing, Refused, Run, Tier};
+#[path = "../cli/script.rs"]
+mod script;
+
+use args::{
+    Argument, Command, EXIT_TRAP, EXIT_USAGE, Listing, Refused, Run, ScriptTier, Tier, Wast,
+};
 use midair::{Engine, Error, Linker, Module, Store, Trap, Val};
 use midair_jit::{
     code::published::PublishedCode,
@@ -33,11 +38,16 @@ fn main() -> ExitCode {
         .and_then(|command| match command {
             Command::Listing(listing) => show(&listing),
             Command::Run(run) => call(&run),
+            Command::Wast(wast) => scripts(&wast),
         });
     let (text, code) = match done {
         Ok(text) => return print(&text),
         Err(Ending::Refused(refused @ Refused::Asked(_))) => return print(&format!("{refused}\n")),
         Err(Ending::Refused(refused)) => (refused.to_string(), refused.exit_code()),
+        Err(Ending::Unmet(text)) => {
+            print(&text);
+            return ExitCode::FAILURE;
+        }
         Err(Ending::Failed(error)) => {
             let code = if error.is::<Trap>() {
                 EXIT_TRAP
@@ -62,6 +72,8 @@ enum Ending {
     Refused(Refused),
     /// The guest, or what it is linked with, failed.
     Failed(Error),
+    /// Scripts were run, and something in them failed: text for the standard output, exit code 1.
+    Unmet(String),
 }
 
 impl From<Error> for Ending {
@@ -166,6 +178,46 @@ fn printed(value: &Val) -> String {
         Val::FuncRef(_) | Val::ExternRef(_) => return value.to_string(),
     };
     argument.to_string()
+}
+
+/// Runs specification scripts and gives what to print.
+fn scripts(wast: &Wast) -> Result<String, Ending> {
+    let options = script::Options {
+        tier: match wast.tier {
+            ScriptTier::Zero => script::Tier::Zero,
+            ScriptTier::One => script::Tier::One,
+            ScriptTier::Osr => script::Tier::Osr,
+            ScriptTier::Tiered => script::Tier::Tiered,
+        },
+        suspend: wast.suspend,
+        normalize: wast.normalize,
+    };
+    let mut texts = Vec::new();
+    for file in &wast.files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| wrong(format!("cannot read `{name}`: {error}")))?;
+        texts.push((name, text));
+    }
+    let mut text = String::new();
+    let mut all = script::Report::default();
+    for (name, script) in texts {
+        let report = script::run(&script, options);
+        for (line, message) in &report.failures {
+            let _ = writeln!(text, "{name}:{line}: {}", one_line(message));
+        }
+        for (what, count) in &report.skipped {
+            let _ = writeln!(text, "{name}: {count} skipped: {}", one_line(what));
+        }
+        let _ = writeln!(text, "{name}: {report}");
+        all.add(report);
+    }
+    let _ = writeln!(text, "in all: {all}");
+    if all.failures.is_empty() {
+        Ok(text)
+    } else {
+        Err(Ending::Unmet(text))
+    }
 }
 
 /// The exported functions.

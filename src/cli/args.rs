@@ -30,6 +30,7 @@ struct CommandLine {
 pub(crate) enum Command {
     Listing(Listing),
     Run(Run),
+    Wast(Wast),
 }
 
 /// Prints the machine code of a function, annotated.
@@ -85,6 +86,44 @@ pub(crate) struct Run {
     pub(crate) args: Vec<String>,
 }
 
+/// Runs specification scripts, and says of each and of all how many directives passed, failed and were skipped.
+#[derive(Debug, PartialEq, Eq, clap::Args)]
+pub(crate) struct Wast {
+    /// Scripts
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Whose code: the baseline compiler's, the optimizing compiler's from the first call, the same from the first pass of
+    /// every loop header, or all of them in turn
+    #[arg(long, default_value = "tiered")]
+    pub(crate) tier: ScriptTier,
+
+    /// Suspend at every function entry, loop header and host call
+    #[arg(long)]
+    pub(crate) suspend: bool,
+
+    /// Suspend as well, and normalize one of two suspended frames, chosen at random
+    #[arg(long)]
+    pub(crate) normalize: bool,
+}
+
+/// The code of which compiler scripts run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ScriptTier {
+    /// The baseline compiler's only.
+    #[value(name = "0")]
+    Zero,
+    /// The optimizing compiler's from the first call.
+    #[value(name = "1")]
+    One,
+    /// Replaced at the first pass of every loop header.
+    #[value(name = "osr")]
+    Osr,
+    /// From tier to tier, very early.
+    #[value(name = "tiered")]
+    Tiered,
+}
+
 /// Why there is nothing to do: what to print, and where, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -122,7 +161,7 @@ pub(crate) fn parse<T: Into<OsString> + Clone>(
         Err(error) => Err(match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refused::Asked(error.to_string()),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-                Refused::Wrong("a command is missing: `listing` or `run`".to_owned())
+                Refused::Wrong("a command is missing: `listing`, `run` or `wast`".to_owned())
             }
             _ => Refused::Wrong(first_paragraph(&error.to_string())),
         }),
@@ -368,11 +407,36 @@ mod tests {
     }
 
     #[test]
+    fn scripts_run_from_tier_to_tier_unless_told() {
+        for (line, tier, suspend, normalize) in [
+            ("midair wast a b", ScriptTier::Tiered, false, false),
+            ("midair wast a --tier 0 b", ScriptTier::Zero, false, false),
+            ("midair wast --suspend a b", ScriptTier::Tiered, true, false),
+            (
+                "midair wast a b --normalize --tier=osr",
+                ScriptTier::Osr,
+                false,
+                true,
+            ),
+        ] {
+            let expected = Command::Wast(Wast {
+                files: vec!["a".into(), "b".into()],
+                tier,
+                suspend,
+                normalize,
+            });
+            assert_eq!(command(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
     fn whatever_is_wrong_is_one_line_and_exit_code_two() {
         for (line, says) in [
             ("midair", "a command is missing"),
             ("midair fly a.wat", "fly"),
             ("midair run", "<FILE>"),
+            ("midair wast", "<FILE>"),
+            ("midair wast a.wast --tier 2", "'2'"),
             ("midair run a.wat --invoke", "--invoke"),
             ("midair run a.wat 5", "--invoke"),
             ("midair listing a.wat", "--func"),

@@ -722,16 +722,21 @@ fn names_own_globals(bytes: &[u8], error: &BinaryReaderError) -> bool {
 
 /// Why validation failed: because of something that is not supported, or for good?
 fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
-    if error.message().starts_with("unexpected SIMD opcode") {
-        return CompileError::Unsupported {
-            offset: wasm_offset(error.offset()),
-            what: "SIMD".to_owned(),
-        };
-    }
-    if Validator::new_with_features(WasmFeatures::all())
-        .validate_all(bytes)
-        .is_err()
-    {
+    let unsupported = |what: &str| CompileError::Unsupported {
+        offset: wasm_offset(error.offset()),
+        what: what.to_owned(),
+    };
+    let mut all = Validator::new_with_features(WasmFeatures::all());
+    if let Err(anyway) = all.validate_all(bytes) {
+        let names = |words: &[&str]| words.iter().any(|word| error.message().contains(word));
+        // the validator is built without SIMD: such bodies are not validated any further
+        if names(&["SIMD"]) || anyway.message().contains("SIMD opcode") {
+            return unsupported("SIMD");
+        }
+        // whether it is valid behind the use of another proposal does not matter
+        if names(&["enabled", "feature", "multiple memories", "proposal"]) {
+            return unsupported(error.message());
+        }
         return invalid(error);
     }
     let (offset, what) = Parser::new(0)
