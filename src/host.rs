@@ -55,7 +55,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u32;
+pub(crate) type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u32;
 
 /// A function of the host. Guests call it through its stub.
 #[repr(C)]
@@ -99,10 +99,8 @@ pub(crate) struct HostClosure {
 }
 
 impl HostClosure {
-    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(
-        closure: F,
-        shim: Shim,
-    ) -> Self {
+    /// A closure of that type; `shim` must take it for an `F`.
+    pub(crate) fn of_type<F: Send + Sync + 'static>(closure: F, shim: Shim, ty: FuncType) -> Self {
         Self {
             shim,
             closure: NonNull::from(Box::leak(Box::new(closure))).cast(),
@@ -110,11 +108,15 @@ impl HostClosure {
                 // SAFETY: leaked above.
                 drop(unsafe { Box::from_raw(closure.cast::<F>().as_ptr()) });
             },
-            ty: FuncType {
-                params: P::types().into(),
-                results: R::types().into(),
-            },
+            ty,
         }
+    }
+
+    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(
+        closure: F,
+        shim: Shim,
+    ) -> Self {
+        Self::of_type(closure, shim, FuncType::new(P::types(), R::types()))
     }
 
     pub(crate) fn finish(
@@ -140,12 +142,12 @@ impl HostClosure {
 }
 
 /// What a shim works with.
-struct Call<'a, T: 'static, F> {
-    context: *mut VmContext,
-    host: &'a HostFunc,
-    closure: &'a F,
+pub(crate) struct Call<'a, T: 'static, F> {
+    pub(crate) context: *mut VmContext,
+    pub(crate) host: &'a HostFunc,
+    pub(crate) closure: &'a F,
     store: NonNull<StoreInner<T>>,
-    instance: NonNull<InstanceInner>,
+    pub(crate) instance: NonNull<InstanceInner>,
     /// The stub's frame. Taken before the closure runs: what it calls may leave others in the context.
     frame: usize,
 }
@@ -153,7 +155,7 @@ struct Call<'a, T: 'static, F> {
 impl<T, F> Call<'_, T, F> {
     /// # Safety
     /// 1. `context` and `host` are what a host stub passed, the closure is an `F`, and the store's data is a `T`.
-    unsafe fn new(context: *mut VmContext, host: *const HostFunc) -> Self {
+    pub(crate) unsafe fn new(context: *mut VmContext, host: *const HostFunc) -> Self {
         // SAFETY: (1).
         let instance = unsafe { NonNull::new_unchecked((*context).host) }.cast::<InstanceInner>();
         // SAFETY: (1).
@@ -174,7 +176,7 @@ impl<T, F> Call<'_, T, F> {
         }
     }
 
-    fn caller(&self) -> Caller<'_, T> {
+    pub(crate) fn caller(&self) -> Caller<'_, T> {
         Caller {
             store: self.store,
             borrow: PhantomData,
@@ -187,14 +189,14 @@ impl<T, F> Call<'_, T, F> {
         clippy::mut_from_ref,
         reason = "the store lies behind a pointer; see below"
     )]
-    fn core(&self) -> &mut StoreCore {
+    pub(crate) fn core(&self) -> &mut StoreCore {
         // SAFETY: the store is this call's, and no other borrow of it is alive between uses in the shims below.
         unsafe { &mut (*self.store.as_ptr()).core }
     }
 
     /// Runs `body`; errors and panics become the reason for leaving.
     #[inline]
-    fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> u32 {
+    pub(crate) fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> u32 {
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(exit)) => exit,
             Ok(Err(error)) => self.trapped(Pending::Error(error)),
@@ -211,7 +213,7 @@ impl<T, F> Call<'_, T, F> {
     }
 
     /// Hangs a leaf at the front of the chain; the frames above link themselves behind it.
-    fn suspend(&self, leaf: NonNull<Header>) -> u32 {
+    pub(crate) fn suspend(&self, leaf: NonNull<Header>) -> u32 {
         // SAFETY: the live context of the stub that called.
         let context = unsafe { &mut *self.context };
         context.chain_head = leaf.as_ptr();
@@ -221,7 +223,7 @@ impl<T, F> Call<'_, T, F> {
 
     /// Something that cannot wait is in the way of this function's suspension.
     #[cold]
-    fn cannot_suspend(&self) -> Error {
+    pub(crate) fn cannot_suspend(&self) -> Error {
         let awaiting = format!("{}::{}", self.host.module, self.host.name);
         let beneath = self.core().activations.beneath();
         CannotSuspend { awaiting, beneath }.into()
@@ -384,7 +386,7 @@ pub(crate) enum LeafKind {
 }
 
 /// Polls a leaf's payload; when it is ready, its results are in the context.
-type PollLeaf =
+pub(crate) type PollLeaf =
     unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>;
 
 /// The type of a leaf; what its `site` points to.
@@ -401,6 +403,17 @@ pub(crate) struct LeafVtable {
 }
 
 impl LeafVtable {
+    /// A future's, by how its payload is dropped and polled.
+    pub(crate) const fn future(drop_payload: unsafe fn(NonNull<Header>), poll: PollLeaf) -> Self {
+        Self {
+            leaf_type: LeafType { drop_payload },
+            kind: LeafKind::Future,
+            poll,
+            on_completed: never_on_completed,
+            complete: never_complete,
+        }
+    }
+
     pub(crate) fn drop_payload(&self) -> unsafe fn(NonNull<Header>) {
         self.leaf_type.drop_payload
     }
@@ -497,13 +510,10 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: HostResult,
 {
-    const VTABLE: LeafVtable = LeafVtable {
-        leaf_type: LeafType {
-            // SAFETY: the leaf's payload is a `Fut`.
-            drop_payload: |leaf| unsafe { payload(leaf).cast::<Fut>().drop_in_place() },
-        },
-        kind: LeafKind::Future,
-        poll: |leaf, cx, context| {
+    const VTABLE: LeafVtable = LeafVtable::future(
+        // SAFETY: the leaf's payload is a `Fut`.
+        |leaf| unsafe { payload(leaf).cast::<Fut>().drop_in_place() },
+        |leaf, cx, context| {
             // SAFETY: the leaf's payload is a `Fut`; **Invariant (a leaf's payload never moves)**.
             let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
             future.poll(cx).map(|output| {
@@ -511,9 +521,7 @@ where
                 Ok(())
             })
         },
-        on_completed: never_on_completed,
-        complete: never_complete,
-    };
+    );
 
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
@@ -624,10 +632,10 @@ where
 }
 
 /// A leaf that is not in a chain yet: dropped with its payload unless it is forgotten.
-struct LeafSlot {
-    leaf: NonNull<Header>,
-    context: *mut VmContext,
-    initialized: bool,
+pub(crate) struct LeafSlot {
+    pub(crate) leaf: NonNull<Header>,
+    pub(crate) context: *mut VmContext,
+    pub(crate) initialized: bool,
 }
 
 impl Drop for LeafSlot {

@@ -36,6 +36,11 @@ impl Val {
         }
     }
 
+    /// What locals of that type begin with.
+    pub(crate) fn zero(ty: ValType) -> Self {
+        Self::from_bits(ty, 0)
+    }
+
     pub(crate) fn to_bits(self) -> u64 {
         match self {
             Self::I32(value) => u64::from(value.cast_unsigned()),
