@@ -78,6 +78,7 @@ impl<T> AsyncCaller<T> {
                 borrow: PhantomData,
                 instance: self.instance.inner,
                 host: None,
+                frame: 0,
             })
         }))
     }

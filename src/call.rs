@@ -6,14 +6,14 @@
 )]
 
 use crate::{
-    dispatch::{self, Beneath, Mode, ModeGuard, Outcome, Parked, Progress},
-    error::{Error, FrameInfo, Result},
+    dispatch::{self, Beneath, Mode, ModeGuard, Outcome, Parked, Progress, WaitingGuard},
+    error::{Error, FrameInfo, Pending, Result, WasmBacktrace},
     helpers::context_of_instance,
     host::{LeafKind, context_of, vtable_of},
     instance::Func,
     resumption::Call,
     store::{AsContextMut, Store, StoreCore, StoreInner},
-    values::{Val, WasmParams, WasmResults, read_result},
+    values::{Val, WasmParams, WasmResults, read_result, store_of},
 };
 use midair_jit::{
     frame::abi,
@@ -115,12 +115,20 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         self.func
     }
 
+    /// # Safety
+    /// The caller uses the store exclusively.
     #[inline]
-    fn words(&self, code: usize, params: P) -> [u64; WORDS] {
+    unsafe fn words(
+        &self,
+        core: NonNull<StoreCore>,
+        code: usize,
+        params: P,
+    ) -> Result<[u64; WORDS]> {
         let mut words = [0; WORDS];
         words[0] = code as u64;
-        params.write(&mut words[1..]);
-        words
+        // SAFETY: the caller's.
+        unsafe { params.write(&mut words[1..], core) }?;
+        Ok(words)
     }
 
     /// # Safety
@@ -128,7 +136,16 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     #[inline]
     pub(crate) unsafe fn begin(&self, core: NonNull<StoreCore>, params: P) -> Outcome {
         let (context, code) = self.func.entry();
-        let words = self.words(code, params);
+        // SAFETY: the caller's.
+        let words = match unsafe { self.words(core, code, params) } {
+            Ok(words) => words,
+            Err(error) => {
+                // SAFETY: the caller's.
+                unsafe { &mut *core.as_ptr() }
+                    .set_pending(Pending::Error(error), WasmBacktrace::default());
+                return Outcome::Trapped;
+            }
+        };
         // SAFETY: the entry stub of this function's type, with its words.
         unsafe {
             StoreCore::start(
@@ -153,8 +170,9 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
             Some(host) => Beneath::Host(NonNull::from(host)),
             None => Beneath::Call(self.func),
         };
+        let frame = store.host_frame();
         // SAFETY: `store` is borrowed exclusively until the end.
-        unsafe { self.call_beneath(store.store_ptr().0.cast(), params, beneath) }
+        unsafe { self.call_beneath(store.store_ptr().0.cast(), params, beneath, frame) }
     }
 
     /// # Safety
@@ -164,9 +182,12 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         core: NonNull<StoreCore>,
         params: P,
         beneath: Beneath,
+        frame: usize,
     ) -> Result<R> {
         // SAFETY: the caller's.
         unsafe { &mut *core.as_ptr() }.begin_use(self.func.store);
+        // SAFETY: the store outlives this call, and so does the host function that makes it.
+        let _waiting = unsafe { WaitingGuard::frames(core, frame) };
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
         // SAFETY: the caller's.
@@ -216,7 +237,7 @@ impl Func {
     }
 
     /// The words an entry stub wants, and its address; the types are checked.
-    fn dynamic_words(&self, params: &[Val]) -> Result<(Vec<u64>, usize)> {
+    fn dynamic_words(&self, core: NonNull<StoreCore>, params: &[Val]) -> Result<(Vec<u64>, usize)> {
         let module = self.module();
         let ty: &FuncType = module.inner.code.module.func_type(self.index);
         if params.len() != ty.params.len() {
@@ -236,12 +257,14 @@ impl Func {
         }
         let stubs = module.engine().stubs(ty)?;
         // the first word is the address of the code, which is known at the call
-        Ok((
-            std::iter::once(0)
-                .chain(params.iter().map(|param| param.to_bits()))
-                .collect(),
-            stubs.entry,
-        ))
+        let words = params
+            .iter()
+            // SAFETY: callers use the store.
+            .map(|param| unsafe { param.to_word(core) });
+        let words = std::iter::once(Ok(0))
+            .chain(words)
+            .collect::<Result<Vec<u64>>>()?;
+        Ok((words, stubs.entry))
     }
 
     /// # Safety
@@ -264,7 +287,10 @@ impl Func {
         places
             .iter()
             .zip(&ty.results)
-            .map(|(&place, &ty)| Val::from_bits(ty, read_result(context, place)))
+            // SAFETY: results of these types, in a context of the store.
+            .map(|(&place, &ty)| unsafe {
+                Val::from_word(ty, read_result(context, place), store_of(context))
+            })
             .collect()
     }
 
@@ -278,9 +304,11 @@ impl Func {
             Some(host) => Beneath::Host(NonNull::from(host)),
             None => Beneath::Call(*self),
         };
-        let words = self.dynamic_words(params)?;
         // SAFETY: borrowed exclusively until the end.
         unsafe { &mut *core.as_ptr() }.begin_use(self.store);
+        let words = self.dynamic_words(core, params)?;
+        // SAFETY: the store outlives this call, and so does the host function that makes it.
+        let _waiting = unsafe { WaitingGuard::frames(core, store.host_frame()) };
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
         // SAFETY: borrowed exclusively until the end.
@@ -304,7 +332,7 @@ impl Func {
         params: &[Val],
     ) -> Result<DynamicCallFuture<'a, T>> {
         self.check_store(store.core_id());
-        let (words, entry_stub) = self.dynamic_words(params)?;
+        let (words, entry_stub) = self.dynamic_words(store.core(), params)?;
         let inner = store.inner;
         // SAFETY: borrowed exclusively.
         unsafe { &mut (*inner.as_ptr()).core }.begin_use(self.store);
@@ -336,7 +364,7 @@ impl Func {
         params: &[Val],
     ) -> std::result::Result<DynamicCall<T>, (Store<T>, Error)> {
         self.check_store(store.core_id());
-        let words = match self.dynamic_words(params) {
+        let words = match self.dynamic_words(store.core(), params) {
             Ok(words) => words,
             Err(error) => return Err((store, error)),
         };

@@ -86,6 +86,46 @@ pub(crate) struct Parked {
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
 
+/// Guest frames that wait for host code which can reach the store meanwhile: what they hold is alive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waiting {
+    /// Those above this frame, of a host function's stub.
+    Frames(usize),
+    /// Those of the chain whose leaf this is, which is being polled.
+    Chain(NonNull<Header>),
+}
+
+/// Says for as long as it lives that something waits.
+pub(crate) struct WaitingGuard {
+    core: NonNull<StoreCore>,
+}
+
+impl WaitingGuard {
+    /// # Safety
+    /// The store outlives the guard, and what waits waits as long.
+    unsafe fn new(core: NonNull<StoreCore>, waiting: Waiting) -> Self {
+        // SAFETY: the caller's.
+        unsafe { &mut (*core.as_ptr()).activations.waiting }.push(waiting);
+        Self { core }
+    }
+
+    /// Of a host function's stub; nothing if it is 0.
+    ///
+    /// # Safety
+    /// The store outlives the guard, and the frame is alive as long.
+    pub(crate) unsafe fn frames(core: NonNull<StoreCore>, frame: usize) -> Option<Self> {
+        // SAFETY: the caller's.
+        (frame != 0).then(|| unsafe { Self::new(core, Waiting::Frames(frame)) })
+    }
+}
+
+impl Drop for WaitingGuard {
+    fn drop(&mut self) {
+        // SAFETY: as in `new`.
+        unsafe { &mut (*self.core.as_ptr()).activations.waiting }.pop();
+    }
+}
+
 /// The calls of a store.
 #[derive(Default)]
 pub(crate) struct Activations {
@@ -95,6 +135,8 @@ pub(crate) struct Activations {
     pub(crate) boxed_futures: u64,
     /// The chain of the call that borrows the store, kept here so that a leaked future leaves nothing behind.
     pub(crate) root: Option<Parked>,
+    /// What waits for the host code that runs now and uses the store, outermost first.
+    pub(crate) waiting: Vec<Waiting>,
     /// Chains of calls made by host futures of this store.
     pub(crate) nested: Vec<(u64, Option<Parked>)>,
 }
@@ -828,6 +870,8 @@ unsafe fn poll_leaf(
                 .resume_address
                 .map_or(0, |number| number.get() as u64);
             let polled = catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: the chain waits for this poll.
+                let _waiting = unsafe { WaitingGuard::new(core, Waiting::Chain(leaf)) };
                 with_current(core, number, || {
                     // SAFETY: a live future leaf.
                     unsafe { (vtable.poll)(leaf, cx, context) }

@@ -7,6 +7,7 @@
 
 use crate::{
     async_caller::AsyncCaller,
+    dispatch::WaitingGuard,
     error::{CompileError, Error, Result},
     host::{
         Awaiter, Call, HostClosure, HostFunc, HostResult, IntoFunc, LeafSlot, LeafVtable,
@@ -14,7 +15,7 @@ use crate::{
     },
     instance::{Func, Provided},
     store::{AsContextMut, Caller, StoreCore},
-    values::{Val, WasmParams, write_result},
+    values::{Val, WasmParams, store_of, write_result},
 };
 use midair_continuation::header::payload;
 use midair_jit::{
@@ -45,16 +46,29 @@ fn check_type(ty: &FuncType) -> Result<()> {
 }
 
 /// The values that the words of a host stub are.
-fn params(ty: &FuncType, words: &[u64]) -> Vec<Val> {
-    let words = words.iter();
+///
+/// # Safety
+/// 1. `words` has one word per parameter, as guests of that store passed them.
+/// 2. The caller uses the store.
+unsafe fn params(ty: &FuncType, words: *const u64, core: NonNull<StoreCore>) -> Vec<Val> {
+    // SAFETY: (1).
+    let words = unsafe { std::slice::from_raw_parts(words, ty.params.len()) }.iter();
     words
         .zip(&ty.params)
-        .map(|(&word, &ty)| Val::from_bits(ty, word))
+        // SAFETY: (1), (2).
+        .map(|(&word, &ty)| unsafe { Val::from_word(ty, word, core) })
         .collect()
 }
 
 /// The words of results, if number and types are right.
-fn result_words(ty: &FuncType, results: &[Val]) -> Result<Vec<u64>> {
+///
+/// # Safety
+/// The caller uses the store.
+unsafe fn result_words(
+    ty: &FuncType,
+    results: &[Val],
+    core: NonNull<StoreCore>,
+) -> Result<Vec<u64>> {
     if results.len() != ty.results.len() {
         return Err(Error::msg(format_args!(
             "a host function of type {ty} gave {} results",
@@ -69,7 +83,11 @@ fn result_words(ty: &FuncType, results: &[Val]) -> Result<Vec<u64>> {
             )));
         }
     }
-    Ok(results.iter().map(|result| result.to_bits()).collect())
+    let words = results.iter();
+    // SAFETY: the caller's.
+    words
+        .map(|result| unsafe { result.to_word(core) })
+        .collect()
 }
 
 /// A synchronous closure over values as a host function.
@@ -91,12 +109,12 @@ where
         let call = unsafe { Call::<T, F>::new(context, host) };
         call.leave(|| {
             let ty = &call.host.ty;
-            // SAFETY: a host stub's words: one per parameter or result.
-            let given = unsafe { std::slice::from_raw_parts(words, ty.params.len()) };
-            let params = params(ty, given);
-            let mut results: Vec<Val> = ty.results.iter().map(|&ty| Val::zero(ty)).collect();
+            // SAFETY: a host stub's words, in a store that the call uses.
+            let params = unsafe { params(ty, words, call.store.cast()) };
+            let mut results: Vec<Val> = ty.results.iter().copied().map(Val::default_of).collect();
             (call.closure)(call.caller(), &params, &mut results)?;
-            let results = result_words(ty, &results)?;
+            // SAFETY: the same.
+            let results = unsafe { result_words(ty, &results, call.store.cast()) }?;
             // SAFETY: the same.
             unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
                 .copy_from_slice(&results);
@@ -121,7 +139,8 @@ static DYNAMIC_FUTURE: LeafVtable = LeafVtable::future(
         // SAFETY: the leaf's payload is a `DynamicFuture`, and this call's.
         let waiting = unsafe { payload(leaf).cast::<DynamicFuture>().as_mut() };
         waiting.future.as_mut().poll(cx).map(|results| {
-            let words = result_words(&waiting.ty, &results?)?;
+            // SAFETY: the store of the context, which polls this.
+            let words = unsafe { result_words(&waiting.ty, &results?, store_of(context)) }?;
             let places = abi::result_places(&waiting.ty);
             for (place, word) in places.iter().zip(words) {
                 write_result(context, *place, word);
@@ -158,9 +177,8 @@ where
         let call = unsafe { Call::<T, DynamicAsync<F>>::new(context, host) };
         call.leave(|| {
             let DynamicAsync { closure, ty } = call.closure;
-            // SAFETY: a host stub's words.
-            let given = unsafe { std::slice::from_raw_parts(words, ty.params.len()) };
-            let params = params(ty, given);
+            // SAFETY: a host stub's words, in a store that the call uses.
+            let params = unsafe { params(ty, words, call.store.cast()) };
             let number = call.core().activations.next_number();
             let caller = AsyncCaller::new(call.core().id, number, call.instance);
             // SAFETY: the live context of the stub that called.
@@ -181,6 +199,8 @@ where
             // SAFETY: just written.
             let waiting = unsafe { payload(leaf).cast::<DynamicFuture>().as_mut() };
             let core = NonNull::from(call.core());
+            // SAFETY: the stub's frame, while its shim runs.
+            let _waiting = unsafe { WaitingGuard::frames(core, call.frame) };
             let poll = crate::dispatch::with_current(core, number, || {
                 let future = waiting.future.as_mut();
                 // SAFETY: set by whoever polls this call, who is above on this stack.
@@ -192,7 +212,8 @@ where
             match poll {
                 Poll::Ready(results) => {
                     drop(slot);
-                    let results = result_words(ty, &results?)?;
+                    // SAFETY: the call uses its store.
+                    let results = unsafe { result_words(ty, &results?, core) }?;
                     // SAFETY: a host stub's words.
                     unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
                         .copy_from_slice(&results);

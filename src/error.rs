@@ -137,6 +137,14 @@ pub enum Trap {
     StackOverflow,
     /// The store's epoch deadline was reached.
     Interrupt,
+    /// An access outside a table.
+    TableOutOfBounds,
+    /// An indirect call outside its table.
+    UndefinedElement,
+    /// An indirect call of a null reference.
+    UninitializedElement,
+    /// An indirect call of a function of another type.
+    IndirectCallTypeMismatch,
 }
 
 impl Trap {
@@ -150,6 +158,10 @@ impl Trap {
             c if c == TrapCode::BadConversionToInteger as u32 => Self::BadConversionToInteger,
             c if c == TrapCode::StackOverflow as u32 => Self::StackOverflow,
             c if c == TrapCode::Interrupt as u32 => Self::Interrupt,
+            c if c == TrapCode::TableOutOfBounds as u32 => Self::TableOutOfBounds,
+            c if c == TrapCode::UndefinedElement as u32 => Self::UndefinedElement,
+            c if c == TrapCode::UninitializedElement as u32 => Self::UninitializedElement,
+            c if c == TrapCode::IndirectCallTypeMismatch as u32 => Self::IndirectCallTypeMismatch,
             _ => return None,
         })
     }
@@ -165,6 +177,10 @@ impl fmt::Display for Trap {
             Self::BadConversionToInteger => "wasm trap: invalid conversion to integer",
             Self::StackOverflow => "wasm trap: call stack exhausted",
             Self::Interrupt => "wasm trap: interrupt",
+            Self::TableOutOfBounds => "wasm trap: out of bounds table access",
+            Self::UndefinedElement => "wasm trap: undefined element",
+            Self::UninitializedElement => "wasm trap: uninitialized element",
+            Self::IndirectCallTypeMismatch => "wasm trap: indirect call type mismatch",
         })
     }
 }

@@ -26,6 +26,7 @@
 )]
 
 use crate::{
+    dispatch::WaitingGuard,
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
@@ -146,10 +147,10 @@ pub(crate) struct Call<'a, T: 'static, F> {
     pub(crate) context: *mut VmContext,
     pub(crate) host: &'a HostFunc,
     pub(crate) closure: &'a F,
-    store: NonNull<StoreInner<T>>,
+    pub(crate) store: NonNull<StoreInner<T>>,
     pub(crate) instance: NonNull<InstanceInner>,
     /// The stub's frame. Taken before the closure runs: what it calls may leave others in the context.
-    frame: usize,
+    pub(crate) frame: usize,
 }
 
 impl<T, F> Call<'_, T, F> {
@@ -182,6 +183,7 @@ impl<T, F> Call<'_, T, F> {
             borrow: PhantomData,
             instance: self.instance,
             host: Some(self.host),
+            frame: self.frame,
         }
     }
 
@@ -364,10 +366,20 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+        let params = unsafe {
+            P::read(
+                std::slice::from_raw_parts(words, P::COUNT),
+                call.store.cast(),
+            )
+        };
         let results = body(params)?;
         // SAFETY: the caller's.
-        results.write(unsafe { std::slice::from_raw_parts_mut(words, R::COUNT) });
+        unsafe {
+            results.write(
+                std::slice::from_raw_parts_mut(words, R::COUNT),
+                call.store.cast(),
+            )
+        }?;
         Ok(EXIT_RETURNED)
     })
 }
@@ -516,10 +528,9 @@ where
         |leaf, cx, context| {
             // SAFETY: the leaf's payload is a `Fut`; **Invariant (a leaf's payload never moves)**.
             let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
-            future.poll(cx).map(|output| {
-                output.into_result()?.put(context);
-                Ok(())
-            })
+            future
+                .poll(cx)
+                .map(|output| output.into_result()?.put(context))
         },
     );
 
@@ -551,7 +562,12 @@ where
         let call = unsafe { Call::<T, F>::new(context, host) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+            let params = unsafe {
+                P::read(
+                    std::slice::from_raw_parts(words, P::COUNT),
+                    call.store.cast(),
+                )
+            };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -606,6 +622,8 @@ where
     // SAFETY: just written; it stays there until it is dropped there.
     let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
     let core = NonNull::from(call.core());
+    // SAFETY: the stub's frame, while its shim runs.
+    let _waiting = unsafe { WaitingGuard::frames(core, call.frame) };
     let poll = crate::dispatch::with_current(core, number, || {
         // SAFETY: set by whoever polls this call, who is above on this stack.
         match unsafe { (*core.as_ptr()).activations.waker_context() } {
@@ -618,7 +636,12 @@ where
             drop(slot);
             let results = output.into_result()?;
             // SAFETY: the caller's.
-            results.write(unsafe { std::slice::from_raw_parts_mut(words, R::Results::COUNT) });
+            unsafe {
+                results.write(
+                    std::slice::from_raw_parts_mut(words, R::Results::COUNT),
+                    call.store.cast(),
+                )
+            }?;
             Ok(EXIT_RETURNED)
         }
         Poll::Pending => {
@@ -731,8 +754,7 @@ impl<A: Awaiter> AwaiterLeaf<A> {
         complete: |leaf, context| {
             // SAFETY: the leaf's payload is an `A`, taken out once.
             let awaiter = unsafe { payload(leaf).cast::<A>().read() };
-            awaiter.get_result().into_result()?.put(context);
-            Ok(())
+            awaiter.get_result().into_result()?.put(context)
         },
     };
 
@@ -740,14 +762,19 @@ impl<A: Awaiter> AwaiterLeaf<A> {
 }
 
 /// # Safety
-/// `words` has one word per result.
+/// `words` has one word per result; `core` is the store of the running call.
 #[inline(never)]
-unsafe fn completed_at_once<A: Awaiter>(awaiter: A, words: *mut u64) -> Result<u32, Error> {
+unsafe fn completed_at_once<A: Awaiter>(
+    awaiter: A,
+    words: *mut u64,
+    core: NonNull<StoreCore>,
+) -> Result<u32, Error> {
     let results = awaiter.get_result().into_result()?;
     // SAFETY: the caller's.
     let words =
         unsafe { std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT) };
-    results.write(words);
+    // SAFETY: the caller's.
+    unsafe { results.write(words, core) }?;
     Ok(EXIT_RETURNED)
 }
 
@@ -780,11 +807,16 @@ where
         let call = unsafe { Call::<T, F>::new(context, host) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = P::read(unsafe { std::slice::from_raw_parts(words, P::COUNT) });
+            let params = unsafe {
+                P::read(
+                    std::slice::from_raw_parts(words, P::COUNT),
+                    call.store.cast(),
+                )
+            };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.
-                return unsafe { completed_at_once(awaiter, words) };
+                return unsafe { completed_at_once(awaiter, words, call.store.cast()) };
             }
             if call.core().activations.is_sync() {
                 return Err(call.cannot_suspend());

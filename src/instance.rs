@@ -15,7 +15,7 @@ use crate::{
 use midair_continuation::recycle::FreeLists;
 use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
-    runtime::context::{GlobalSlot, ImportEntry, VmContext},
+    runtime::context::{FuncRef, GlobalSlot, ImportEntry, VmContext},
     wasm::{
         module::{Extern as WasmExtern, GlobalInit, Import},
         types::{FuncIndex, FuncType},
@@ -57,7 +57,7 @@ impl InstanceInner {
     }
 
     /// The word of a global, wherever it lies.
-    fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
+    pub(crate) fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
         match self.module.inner.code.layout.globals[index] {
             GlobalSlot::Own(offset) => word_at(this, offset),
             // SAFETY: the word holds a pointer to a global of this store.
@@ -247,6 +247,45 @@ impl Func {
         // SAFETY: the caller's; a module keeps its types as long as the store keeps the instance.
         let module = unsafe { &(*self.instance.as_ptr()).module };
         module.inner.code.module.func_type(self.index)
+    }
+
+    /// The word guests know it by: the address of its record.
+    ///
+    /// # Errors
+    /// If it is of another store.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses.
+    pub(crate) unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+        // SAFETY: the caller's.
+        if self.store != unsafe { (*core.as_ptr()).id } {
+            return Err(Error::msg(
+                "a function was used with another store than its own",
+            ));
+        }
+        // SAFETY: owned by the store.
+        let layout = &unsafe { self.instance.as_ref() }.module.inner.code.layout;
+        let offset = layout.func_refs[self.index.index()]
+            .ok_or_else(|| Error::msg("a function that is not exported cannot be passed on"))?;
+        Ok(word_at(self.instance, offset).as_ptr().expose_provenance() as u64)
+    }
+
+    /// The function that a word of a guest's stands for.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses, and the word null or the address of a record of that store.
+    pub(crate) unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Option<Self> {
+        let address = usize::try_from(word).expect("an address");
+        let record = NonNull::new(std::ptr::with_exposed_provenance_mut::<FuncRef>(address))?;
+        // SAFETY: the caller's.
+        let record = unsafe { record.as_ref() };
+        let instance = NonNull::new(record.home.cast_mut())?.cast();
+        Some(Self {
+            // SAFETY: the caller's.
+            store: unsafe { (*core.as_ptr()).id },
+            instance,
+            index: FuncIndex(record.index),
+        })
     }
 
     fn check(&self, store: &impl AsContext) {

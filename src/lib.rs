@@ -51,6 +51,8 @@ mod instance;
 
 mod memory;
 
+mod references;
+
 mod values;
 
 mod call;
@@ -79,6 +81,7 @@ pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
 pub use pre::InstancePre;
+pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
 pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType};

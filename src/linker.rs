@@ -236,7 +236,7 @@ impl<T: 'static> Linker<T> {
     /// let mut linker = Linker::new(&engine);
     /// let ty = FuncType::new([ValType::I32, ValType::F64], [ValType::F64, ValType::I32]);
     /// linker.func_new_async("host", "swap", ty, |_caller, params| async move {
-    ///     Ok(vec![params[1], params[0]])
+    ///     Ok(params.into_iter().rev().collect())
     /// })?;
     /// let mut store = Store::new(&engine, ());
     /// let run = linker.instantiate(&mut store, &module)?.get_typed_func::<(), (f64, i32)>(&store, "run")?;
@@ -309,9 +309,10 @@ impl<T: 'static> Linker<T> {
     ) -> Result<Extern> {
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
         match self.item(module, name)? {
-            // SAFETY: borrowed exclusively; the linker is for stores of this data.
             Item::Host(host) => {
-                unsafe { StoreCore::host_func(core, Arc::clone(host)) }.map(Extern::Func)
+                // SAFETY: borrowed exclusively; the linker is for stores of this data.
+                let func = unsafe { StoreCore::host_func(core, Arc::clone(host)) }?;
+                Ok(Extern::Func(func))
             }
             Item::Extern(item) => {
                 // SAFETY: borrowed.
@@ -551,7 +552,7 @@ pub(crate) fn start<C: AsContextMut>(
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
         let start = start.typed::<(), ()>(store)?;
         // SAFETY: borrowed exclusively by whoever made the instance.
-        unsafe { start.call_beneath(core, (), Beneath::Instantiate) }?;
+        unsafe { start.call_beneath(core, (), Beneath::Instantiate, store.host_frame()) }?;
     }
     Ok(instance)
 }

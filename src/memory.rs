@@ -313,12 +313,21 @@ unsafe impl Sync for Global {}
 
 impl Global {
     /// A new global.
+    ///
+    /// # Panics
+    /// If the value is a reference of another store.
     pub fn new(store: impl AsContextMut, value: impl Into<Val>, mutable: bool) -> Self {
         let value = value.into();
         // SAFETY: borrowed exclusively.
+        let word = unsafe { value.to_word(store.store_ptr().0.cast()) };
+        let word = word.unwrap_or_else(|error| panic!("{error}"));
+        // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
-        core.globals.push(Box::new(value.to_bits()));
+        core.globals.push(Box::new(word));
         let cell = NonNull::from(&mut **core.globals.last_mut().expect("pushed"));
+        if value.ty() == ValType::ExternRef {
+            core.reference_globals.push(cell);
+        }
         Self {
             store: core.id,
             cell,
@@ -361,7 +370,7 @@ impl Global {
     pub fn get(&self, store: impl AsContext) -> Val {
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        Val::from_bits(self.ty, unsafe { self.cell.read() })
+        unsafe { Val::from_word(self.ty, self.cell.read(), store.store_ptr().0.cast()) }
     }
 
     /// Its value as a Rust type.
@@ -376,13 +385,15 @@ impl Global {
                 V::TYPE
             )));
         }
-        Ok(V::from_bits(self.get(store).to_bits()))
+        self.check(&store);
+        // SAFETY: owned by the store, which is borrowed.
+        Ok(unsafe { V::from_word(self.cell.read(), store.store_ptr().0.cast()) })
     }
 
     /// Changes its value.
     ///
     /// # Errors
-    /// If it is immutable or the type is another.
+    /// If it is immutable or the type is another, or the value a reference of another store.
     pub fn set(&self, store: impl AsContextMut, value: impl Into<Val>) -> Result<()> {
         self.check(&store);
         let value = value.into();
@@ -396,8 +407,10 @@ impl Global {
                 value.ty()
             )));
         }
+        // SAFETY: borrowed exclusively.
+        let word = unsafe { value.to_word(store.store_ptr().0.cast()) }?;
         // SAFETY: owned by the store, which is borrowed exclusively.
-        unsafe { self.cell.write(value.to_bits()) };
+        unsafe { self.cell.write(word) };
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     host::HostFunc,
     instance::InstanceInner,
     memory::MemoryData,
+    references::{References, collect_all, drop_payloads},
     resumption::OwnedCall,
 };
 use midair_jit::{
@@ -47,6 +48,9 @@ pub(crate) struct StoreCore {
     pub(crate) memories: Vec<MemoryData>,
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
+    /// Those of them that hold an externref.
+    pub(crate) reference_globals: Vec<NonNull<u64>>,
+    pub(crate) references: References,
     pub(crate) transfer: Box<[u64]>,
     /// Calls between instances; their addresses are in import tables.
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
@@ -88,6 +92,8 @@ impl<T> Store<T> {
             instances: Vec::new(),
             memories: Vec::new(),
             globals: Vec::new(),
+            reference_globals: Vec::new(),
+            references: References::default(),
             transfer: Box::default(),
             crossings: Vec::new(),
             pending: None,
@@ -145,6 +151,15 @@ impl<T> Store<T> {
         unsafe { &mut (*self.inner.as_ptr()).core }.set_epoch_deadline(ticks);
     }
 
+    /// Releases every reference ([`ExternRef`](crate::ExternRef)) that no guest can reach and no handle is left of. This
+    /// happens now and then by itself, when new ones are made.
+    ///
+    /// # Panics
+    /// With the panic of a destructor of something released.
+    pub fn gc(&mut self) {
+        collect_all(self);
+    }
+
     /// Helper functions that machine code of this store has called so far: compiling, allocating, growing memory, patchpoints.
     pub fn helper_calls(&self) -> u64 {
         // SAFETY: the store owns it, and is borrowed.
@@ -187,7 +202,8 @@ impl Drop for StoreCore {
             // SAFETY: owned by this store; nothing runs in it.
             unsafe { InstanceInner::free(instance) };
         }
-        if let Err(panic) = cancelled
+        let released = drop_payloads(self.references.take_all());
+        if let Err(panic) = cancelled.and(released)
             && !std::thread::panicking()
         {
             resume_unwind(panic);
@@ -333,6 +349,9 @@ pub unsafe trait AsContextMut: AsContext {
     /// The host function that this borrows its store from, if it is one.
     #[doc(hidden)]
     fn host_function(&self) -> Option<&HostFunc>;
+    /// The frame of that function's stub, or 0: guest frames above wait.
+    #[doc(hidden)]
+    fn host_frame(&self) -> usize;
 }
 
 /// The pointer of a store.
@@ -360,6 +379,9 @@ unsafe impl<T> AsContextMut for Store<T> {
     fn host_function(&self) -> Option<&HostFunc> {
         None
     }
+    fn host_frame(&self) -> usize {
+        0
+    }
 }
 
 // SAFETY: it borrows what borrows the store.
@@ -383,6 +405,9 @@ unsafe impl<C: AsContextMut> AsContextMut for &mut C {
     fn host_function(&self) -> Option<&HostFunc> {
         C::host_function(self)
     }
+    fn host_frame(&self) -> usize {
+        C::host_frame(self)
+    }
 }
 
 /// What a host function gets: the store of the guest that called it.
@@ -391,6 +416,8 @@ pub struct Caller<'a, T: 'static> {
     pub(crate) borrow: PhantomData<&'a mut StoreInner<T>>,
     pub(crate) instance: NonNull<InstanceInner>,
     pub(crate) host: Option<&'a HostFunc>,
+    /// Of the function's stub; 0 if guest frames above are known otherwise.
+    pub(crate) frame: usize,
 }
 
 impl<T: fmt::Debug> fmt::Debug for Caller<'_, T> {
@@ -424,6 +451,14 @@ impl<T> Caller<'_, T> {
         unsafe { &(*self.store.as_ptr()).core }
     }
 
+    /// As [`Store::gc`].
+    ///
+    /// # Panics
+    /// With the panic of a destructor of something released.
+    pub fn gc(&mut self) {
+        collect_all(self);
+    }
+
     /// An export of the instance that called.
     pub fn get_export(&self, name: &str) -> Option<crate::Extern> {
         self.instance().get_export(self, name)
@@ -450,5 +485,8 @@ unsafe impl<T> AsContext for Caller<'_, T> {
 unsafe impl<T> AsContextMut for Caller<'_, T> {
     fn host_function(&self) -> Option<&HostFunc> {
         self.host
+    }
+    fn host_frame(&self) -> usize {
+        self.frame
     }
 }

@@ -5,15 +5,21 @@
     reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
 )]
 
+use crate::{
+    error::Result,
+    instance::{Func, InstanceInner},
+    references::ExternRef,
+    store::StoreCore,
+};
 use midair_jit::{
     frame::abi::{Place, Places},
     runtime::context::VmContext,
     wasm::types::ValType,
 };
-use std::fmt;
+use std::{fmt, ptr::NonNull};
 
 /// A Wasm value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Val {
     /// A 32-bit integer.
     I32(i32),
@@ -23,6 +29,10 @@ pub enum Val {
     F32(u32),
     /// A 64-bit float, by its bits.
     F64(u64),
+    /// A function or null.
+    FuncRef(Option<Func>),
+    /// A reference of the host's or null.
+    ExternRef(Option<ExternRef>),
 }
 
 impl Val {
@@ -33,29 +43,64 @@ impl Val {
             Self::I64(_) => ValType::I64,
             Self::F32(_) => ValType::F32,
             Self::F64(_) => ValType::F64,
+            Self::FuncRef(_) => ValType::FuncRef,
+            Self::ExternRef(_) => ValType::ExternRef,
         }
     }
 
-    /// What locals of that type begin with.
-    pub(crate) fn zero(ty: ValType) -> Self {
-        Self::from_bits(ty, 0)
-    }
-
-    pub(crate) fn to_bits(self) -> u64 {
-        match self {
-            Self::I32(value) => u64::from(value.cast_unsigned()),
-            Self::I64(value) => value.cast_unsigned(),
-            Self::F32(bits) => u64::from(bits),
-            Self::F64(bits) => bits,
-        }
-    }
-
-    pub(crate) fn from_bits(ty: ValType, bits: u64) -> Self {
+    /// What locals of that type begin with: zero, or null.
+    pub(crate) fn default_of(ty: ValType) -> Self {
         match ty {
-            ValType::I32 => Self::I32(<i32 as Bits>::from_bits(bits)),
-            ValType::I64 => Self::I64(<i64 as Bits>::from_bits(bits)),
-            ValType::F32 => Self::F32(<u32 as Bits>::from_bits(bits)),
-            ValType::F64 => Self::F64(bits),
+            ValType::I32 => Self::I32(0),
+            ValType::I64 => Self::I64(0),
+            ValType::F32 => Self::F32(0),
+            ValType::F64 => Self::F64(0),
+            ValType::FuncRef => Self::FuncRef(None),
+            ValType::ExternRef => Self::ExternRef(None),
+        }
+    }
+
+    /// The word guests of a store know it by; an error if it is a reference of another store.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses.
+    pub(crate) unsafe fn to_word(&self, core: NonNull<StoreCore>) -> Result<u64> {
+        match self {
+            Self::I32(value) => Ok(u64::from(value.cast_unsigned())),
+            Self::I64(value) => Ok(value.cast_unsigned()),
+            Self::F32(bits) => Ok(u64::from(*bits)),
+            Self::F64(bits) => Ok(*bits),
+            // SAFETY: the caller's.
+            Self::FuncRef(func) => unsafe { func.to_word(core) },
+            // SAFETY: the caller's.
+            Self::ExternRef(reference) => unsafe { reference.clone().to_word(core) },
+        }
+    }
+
+    /// What a word of a guest's is.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses, and the word one of its guests' of that type.
+    pub(crate) unsafe fn from_word(ty: ValType, word: u64, core: NonNull<StoreCore>) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            match ty {
+                ValType::I32 => Self::I32(Bits::from_word(word, core)),
+                ValType::I64 => Self::I64(Bits::from_word(word, core)),
+                ValType::F32 => Self::F32(Bits::from_word(word, core)),
+                ValType::F64 => Self::F64(word),
+                ValType::FuncRef => Self::FuncRef(Bits::from_word(word, core)),
+                ValType::ExternRef => Self::ExternRef(Bits::from_word(word, core)),
+            }
+        }
+    }
+
+    /// The null reference of a type; `None` if it is no reference type.
+    pub fn null(ty: ValType) -> Option<Self> {
+        match ty {
+            ValType::FuncRef => Some(Self::FuncRef(None)),
+            ValType::ExternRef => Some(Self::ExternRef(None)),
+            _ => None,
         }
     }
 }
@@ -67,6 +112,9 @@ impl fmt::Display for Val {
             Self::I64(value) => write!(f, "{value}"),
             Self::F32(bits) => write!(f, "{}", f32::from_bits(*bits)),
             Self::F64(bits) => write!(f, "{}", f64::from_bits(*bits)),
+            Self::FuncRef(None) | Self::ExternRef(None) => write!(f, "null"),
+            Self::FuncRef(Some(_)) => write!(f, "funcref"),
+            Self::ExternRef(Some(_)) => write!(f, "externref"),
         }
     }
 }
@@ -86,21 +134,36 @@ from_native! {
     i64 => I64(|value| value);
     f32 => F32(f32::to_bits);
     f64 => F64(f64::to_bits);
+    Func => FuncRef(Some);
+    Option<Func> => FuncRef(|value| value);
+    ExternRef => ExternRef(Some);
+    Option<ExternRef> => ExternRef(|value| value);
 }
 
-/// A Rust type that is one Wasm value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`.
+/// A Rust type that is one Wasm value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `Option<Func>`, `Option<ExternRef>`.
 ///
 /// Sealed: the set is WebAssembly's.
-pub trait WasmTy: Bits + Copy + Send + 'static {
+pub trait WasmTy: Bits + Send + 'static {
     /// The Wasm type.
     const TYPE: ValType;
 }
 
 mod private {
+    use super::{NonNull, Result, StoreCore};
+
     #[expect(unnameable_types, reason = "it seals `WasmTy`")]
-    pub trait Bits {
-        fn to_word(self) -> u64;
-        fn from_bits(bits: u64) -> Self;
+    #[expect(private_interfaces, reason = "nobody else can name it")]
+    pub trait Bits: Sized {
+        /// The word guests of a store know it by.
+        ///
+        /// # Safety
+        /// `core` is a live store that the caller uses.
+        unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64>;
+        /// What a word is.
+        ///
+        /// # Safety
+        /// `core` is a live store that the caller uses, and the word one of its guests' of that type.
+        unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self;
     }
 }
 pub(crate) use private::Bits;
@@ -110,13 +173,13 @@ macro_rules! wasm_ty {
         $(
             impl Bits for $native {
                 #[inline]
-                fn to_word(self) -> u64 {
-                    $to(self)
+                unsafe fn to_word(self, _: NonNull<StoreCore>) -> Result<u64> {
+                    Ok($to(self))
                 }
                 #[inline]
                 #[expect(clippy::cast_possible_truncation, reason = "32-bit values are the low half of their word")]
                 #[allow(clippy::allow_attributes, unfulfilled_lint_expectations, reason = "64-bit types do not narrow")]
-                fn from_bits(bits: u64) -> Self {
+                unsafe fn from_word(bits: u64, _: NonNull<StoreCore>) -> Self {
                     $from(bits)
                 }
             }
@@ -136,6 +199,46 @@ wasm_ty! {
     f64, F64, |value: f64| value.to_bits(), f64::from_bits;
 }
 
+impl Bits for Option<Func> {
+    unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+        // SAFETY: the caller's.
+        self.map_or(Ok(0), |func| unsafe { func.to_word(core) })
+    }
+
+    unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Func::from_word(word, core) }
+    }
+}
+
+impl WasmTy for Option<Func> {
+    const TYPE: ValType = ValType::FuncRef;
+}
+
+impl Bits for Option<ExternRef> {
+    unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+        // SAFETY: the caller's.
+        let store = unsafe { (*core.as_ptr()).id };
+        self.map_or(Ok(0), |reference| reference.to_word(store))
+    }
+
+    unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self {
+        // SAFETY: the caller's.
+        unsafe { (*core.as_ptr()).references.handle(word) }
+    }
+}
+
+impl WasmTy for Option<ExternRef> {
+    const TYPE: ValType = ValType::ExternRef;
+}
+
+/// The store of a context.
+#[inline]
+pub(crate) fn store_of(context: &VmContext) -> NonNull<StoreCore> {
+    // SAFETY: a context's `host` is its instance, which is of a live store.
+    unsafe { (*context.host.cast::<InstanceInner>()).store }
+}
+
 /// Parameters of a guest function: `()`, one [`WasmTy`], or a tuple of up to sixteen.
 pub trait WasmParams: Send + 'static {
     /// Their Wasm types.
@@ -145,11 +248,22 @@ pub trait WasmParams: Send + 'static {
     #[doc(hidden)]
     const COUNT: usize;
     /// Writes one word each.
+    ///
+    /// # Errors
+    /// If one is a reference of another store.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses.
     #[doc(hidden)]
-    fn write(self, words: &mut [u64]);
+    #[expect(private_interfaces, reason = "nobody else can name it")]
+    unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()>;
     /// Reads one word each.
+    ///
+    /// # Safety
+    /// `core` is a live store that the caller uses, and the words are its guests' of these types.
     #[doc(hidden)]
-    fn read(words: &[u64]) -> Self;
+    #[expect(private_interfaces, reason = "nobody else can name it")]
+    unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self;
 }
 
 /// Results of a guest function: `()`, one [`WasmTy`], or a tuple of up to sixteen.
@@ -158,8 +272,11 @@ pub trait WasmResults: WasmParams {
     #[doc(hidden)]
     fn take(context: &VmContext) -> Self;
     /// Puts them where a resume stub expects them.
+    ///
+    /// # Errors
+    /// If one is a reference of another store.
     #[doc(hidden)]
-    fn put(self, context: &mut VmContext);
+    fn put(self, context: &mut VmContext) -> Result<()>;
 }
 
 /// Reads the word of a result from a context.
@@ -192,25 +309,35 @@ impl<A: WasmTy> WasmParams for A {
     }
 
     #[inline]
-    fn write(self, words: &mut [u64]) {
-        words[0] = self.to_word();
+    #[expect(private_interfaces, reason = "nobody else can name it")]
+    unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()> {
+        // SAFETY: the caller's.
+        words[0] = unsafe { self.to_word(core) }?;
+        Ok(())
     }
 
     #[inline]
-    fn read(words: &[u64]) -> Self {
-        A::from_bits(words[0])
+    #[expect(private_interfaces, reason = "nobody else can name it")]
+    unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self {
+        // SAFETY: the caller's.
+        unsafe { A::from_word(words[0], core) }
     }
 }
 
 impl<A: WasmTy> WasmResults for A {
     #[inline]
     fn take(context: &VmContext) -> Self {
-        A::from_bits(read_result(context, Places::results().next(A::TYPE)))
+        let word = read_result(context, Places::results().next(A::TYPE));
+        // SAFETY: a result of that type, in a context of the store.
+        unsafe { A::from_word(word, store_of(context)) }
     }
 
     #[inline]
-    fn put(self, context: &mut VmContext) {
-        write_result(context, Places::results().next(A::TYPE), self.to_word());
+    fn put(self, context: &mut VmContext) -> Result<()> {
+        // SAFETY: the store of the context, which is used.
+        let word = unsafe { self.to_word(store_of(context)) }?;
+        write_result(context, Places::results().next(A::TYPE), word);
+        Ok(())
     }
 }
 
@@ -232,19 +359,25 @@ macro_rules! tuples {
             #[inline]
             #[expect(non_snake_case, reason = "one name for a type and its value")]
             #[allow(clippy::allow_attributes, unused, unfulfilled_lint_expectations, reason = "the empty tuple uses nothing")]
-            fn write(self, words: &mut [u64]) {
+            unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()> {
                 let ($($name,)*) = self;
                 let mut word = 0;
-                $(words[word] = $name.to_word(); word += 1;)*
+                $(
+                    // SAFETY: the caller's.
+                    words[word] = unsafe { $name.to_word(core) }?;
+                    word += 1;
+                )*
+                Ok(())
             }
 
             #[inline]
             #[allow(clippy::allow_attributes, unused, clippy::unused_unit, reason = "the empty tuple uses nothing")]
-            fn read(words: &[u64]) -> Self {
+            unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self {
                 let mut words = words.iter();
                 ($({
-                    let bits = *words.next().expect("one word per parameter");
-                    $name::from_bits(bits)
+                    let word = *words.next().expect("one word per parameter");
+                    // SAFETY: the caller's.
+                    unsafe { $name::from_word(word, core) }
                 },)*)
             }
         }
@@ -254,16 +387,25 @@ macro_rules! tuples {
             #[allow(clippy::allow_attributes, unused, clippy::unused_unit, reason = "the empty tuple uses nothing")]
             fn take(context: &VmContext) -> Self {
                 let mut places = Places::results();
-                ($($name::from_bits(read_result(context, places.next($name::TYPE))),)*)
+                ($({
+                    let word = read_result(context, places.next($name::TYPE));
+                    // SAFETY: a result of that type, in a context of the store.
+                    unsafe { $name::from_word(word, store_of(context)) }
+                },)*)
             }
 
             #[inline]
             #[expect(non_snake_case, reason = "one name for a type and its value")]
             #[allow(clippy::allow_attributes, unused, unfulfilled_lint_expectations, reason = "the empty tuple uses nothing")]
-            fn put(self, context: &mut VmContext) {
+            fn put(self, context: &mut VmContext) -> Result<()> {
                 let ($($name,)*) = self;
                 let mut places = Places::results();
-                $(write_result(context, places.next($name::TYPE), $name.to_word());)*
+                $(
+                    // SAFETY: the store of the context, which is used.
+                    let word = unsafe { $name.to_word(store_of(context)) }?;
+                    write_result(context, places.next($name::TYPE), word);
+                )*
+                Ok(())
             }
         }
     };

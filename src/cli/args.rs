@@ -240,6 +240,9 @@ fn parse_argument(ty: ValType, text: &str) -> Result<Argument, String> {
                 .map(f64::to_bits)
                 .map_err(no_float)?,
         }),
+        ValType::FuncRef | ValType::ExternRef => {
+            return Err("is a reference, which cannot be written".to_owned());
+        }
     })
 }
 

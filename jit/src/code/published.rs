@@ -32,6 +32,8 @@ pub struct Site {
     pub image_words: u32,
     /// One per entry of the layout.
     pub map: Box<[ImageSource]>,
+    /// Words of the image that are an externref, with the frame slots they are copies of.
+    pub references: Box<[(u32, FrameOffset)]>,
     /// One per image word; empty in tier-0 code.
     pub recipes: Box<[Option<Recipe>]>,
     /// The code it belongs to.
@@ -81,6 +83,8 @@ pub struct PublishedCode {
     /// Names for listings.
     pub names: Names,
     eh_frame: OnceLock<Vec<u8>>,
+    /// Return addresses of calls with their sites, by rising address; made when first asked for.
+    returns: OnceLock<Box<[(usize, u32)]>>,
 }
 
 impl PublishedCode {
@@ -114,6 +118,11 @@ impl PublishedCode {
                     return_address: site.return_offset.0 as usize,
                     image_words: u32::try_from(site.image.len())
                         .expect("fewer slots than bytes of Wasm"),
+                    references: site
+                        .references
+                        .iter()
+                        .map(|&word| (word, site.image[word as usize]))
+                        .collect(),
                     layout: site.layout,
                     results: site.results,
                     map: site.map.into(),
@@ -177,6 +186,7 @@ impl PublishedCode {
                     relocs,
                 },
                 eh_frame: OnceLock::new(),
+                returns: OnceLock::new(),
             }
         });
         match failed {
@@ -207,6 +217,20 @@ impl PublishedCode {
             .binary_search_by_key(&offset, |&(at, _)| at)
             .ok()?;
         Some(self.notes[at].1)
+    }
+
+    /// The suspension point whose call returns to `pc`.
+    pub fn site_returning_to(&self, pc: usize) -> Option<&Site> {
+        let returns = self.returns.get_or_init(|| {
+            let mut returns: Box<[(usize, u32)]> = (0..)
+                .zip(&self.sites)
+                .map(|(n, site)| (site.return_address, n))
+                .collect();
+            returns.sort_unstable();
+            returns
+        });
+        let at = returns.binary_search_by_key(&pc, |&(at, _)| at).ok()?;
+        Some(&self.sites[returns[at].1 as usize])
     }
 
     /// The suspension point at a Wasm offset.

@@ -66,7 +66,7 @@ pub(crate) fn host(args: &[u64], ty: ValType) -> u64 {
         .fold(7u64, |sum, &arg| sum.rotate_left(5).wrapping_add(arg));
     match ty {
         ValType::I32 => sum & 0xffff_ffff,
-        ValType::I64 => sum,
+        ValType::I64 | ValType::FuncRef | ValType::ExternRef => sum,
         ValType::F32 => u64::from((2.5f32).to_bits()),
         ValType::F64 => (-0.75f64).to_bits(),
     }
@@ -244,6 +244,7 @@ impl<'m> Machine<'m> {
                         self.grow(get(*pages))
                     }
                     InstData::GlobalGet { global, .. } => self.globals[global.index()],
+                    InstData::RefFunc { func } => u64::from(func.0) + 1,
                     InstData::GlobalSet { global, value } => {
                         self.globals[global.index()] = get(*value);
                         0

@@ -7,7 +7,8 @@
 )]
 
 use super::value::{
-    BinaryOp, Block, Function, InstData, Jump, LoadOp, StoreOp, Type, UnaryOp, Value,
+    BinaryOp, Block, Callee, Function, InstData, Jump, LoadOp, StoreOp, TableOp, Type, UnaryOp,
+    Value,
 };
 
 impl UnaryOp {
@@ -200,6 +201,8 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::RefFunc { .. }
+            | Self::TableSize { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -221,7 +224,22 @@ impl InstData {
             }
             Self::MemoryGrow { pages } => visit(*pages),
             Self::GlobalSet { value, .. } => visit(*value),
-            Self::Call { args, state, .. } => {
+            Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(*index),
+            Self::TableStore { index, value, .. } => {
+                visit(*index);
+                visit(*value);
+            }
+            Self::Table { args, .. } => args.iter().copied().for_each(visit),
+            Self::FuncCheck { func, .. } => visit(*func),
+            Self::Call {
+                callee,
+                args,
+                state,
+                ..
+            } => {
+                if let Callee::Reference(func) = callee {
+                    visit(*func);
+                }
                 args.iter().copied().for_each(&mut visit);
                 state.values.iter().copied().for_each(visit);
             }
@@ -254,6 +272,8 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::RefFunc { .. }
+            | Self::TableSize { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),
@@ -275,7 +295,22 @@ impl InstData {
             }
             Self::MemoryGrow { pages } => visit(pages),
             Self::GlobalSet { value, .. } => visit(value),
-            Self::Call { args, state, .. } => {
+            Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(index),
+            Self::TableStore { index, value, .. } => {
+                visit(index);
+                visit(value);
+            }
+            Self::Table { args, .. } => args.iter_mut().for_each(visit),
+            Self::FuncCheck { func, .. } => visit(func),
+            Self::Call {
+                callee,
+                args,
+                state,
+                ..
+            } => {
+                if let Callee::Reference(func) = callee {
+                    visit(func);
+                }
                 args.iter_mut().for_each(&mut visit);
                 state.values.iter_mut().for_each(visit);
             }
@@ -345,7 +380,10 @@ impl InstData {
             | Self::MemoryBase
             | Self::Load { .. }
             | Self::MemorySize
-            | Self::GlobalGet { .. } => true,
+            | Self::TableLoad { .. }
+            | Self::TableSize { .. }
+            | Self::GlobalGet { .. }
+            | Self::RefFunc { .. } => true,
             _ => false,
         }
     }
@@ -356,6 +394,19 @@ impl InstData {
             self,
             Self::Call { .. } | Self::Checkpoint { .. } | Self::MemoryGrow { .. }
         )
+    }
+}
+
+impl TableOp {
+    /// Types of its operands, if its tables hold elements of type `element`.
+    pub fn params(self, element: Type) -> Vec<Type> {
+        use Type::I32;
+        match self {
+            Self::Grow(_) => vec![element, I32],
+            Self::Fill(_) => vec![I32, element, I32],
+            Self::Copy { .. } | Self::Init { .. } => vec![I32; 3],
+            Self::DropSegment(_) => Vec::new(),
+        }
     }
 }
 
@@ -387,12 +438,20 @@ impl Function {
             InstData::Const { ty, .. }
             | InstData::Select { ty, .. }
             | InstData::FrameLoad { ty, .. }
+            | InstData::TableLoad { ty, .. }
             | InstData::GlobalGet { ty, .. } => vec![*ty],
             InstData::Unary { op, .. } => vec![op.types().1],
             InstData::Binary { op, .. } => vec![op.types().1],
+            InstData::RefFunc { .. } => vec![Type::FuncRef],
             InstData::MemoryBase => vec![Type::Ptr],
             InstData::Load { op, .. } => vec![op.result_type()],
-            InstData::MemorySize | InstData::MemoryGrow { .. } => vec![Type::I32],
+            InstData::MemorySize
+            | InstData::MemoryGrow { .. }
+            | InstData::TableSize { .. }
+            | InstData::Table {
+                op: TableOp::Grow(_),
+                ..
+            } => vec![Type::I32],
             InstData::Call { ty, .. } => ty.results.iter().map(|&ty| ty.into()).collect(),
             _ => Vec::new(),
         }

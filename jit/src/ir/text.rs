@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::value::{Callee, Entry, FrameState, Function, InstData, Jump, Type, Value};
+use super::value::{Callee, Entry, FrameState, Function, InstData, Jump, TableOp, Type, Value};
 use crate::{suspension::point::PointKind, wasm::types::ValType};
 use std::fmt::{self, Display, Formatter};
 
@@ -21,6 +21,8 @@ impl Display for Type {
             Self::I64 => "i64",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::FuncRef => "funcref",
+            Self::ExternRef => "externref",
             Self::Ptr => "ptr",
         })
     }
@@ -104,7 +106,34 @@ impl Display for InstData {
             Self::MemorySize => write!(f, "memory_size"),
             Self::MemoryGrow { pages } => write!(f, "memory_grow {pages}"),
             Self::GlobalGet { ty, global } => write!(f, "global_get {ty} {}", global.0),
+            Self::RefFunc { func } => write!(f, "ref_func {}", func.0),
             Self::GlobalSet { global, value } => write!(f, "global_set {}, {value}", global.0),
+            Self::TableCheck { table, index, code } => {
+                write!(f, "table_check {} {index} {code:?}", table.0)
+            }
+            Self::TableLoad { ty, table, index } => {
+                write!(f, "table_load {ty} {} {index}", table.0)
+            }
+            Self::TableStore {
+                table,
+                index,
+                value,
+            } => write!(f, "table_store {} {index}, {value}", table.0),
+            Self::TableSize { table } => write!(f, "table_size {}", table.0),
+            Self::Table { op, args } => {
+                match op {
+                    TableOp::Grow(table) => write!(f, "table_grow {} (", table.0)?,
+                    TableOp::Fill(table) => write!(f, "table_fill {} (", table.0)?,
+                    TableOp::Copy { to, from } => write!(f, "table_copy {} {} (", to.0, from.0)?,
+                    TableOp::Init { table, segment } => {
+                        write!(f, "table_init {} {} (", table.0, segment.0)?;
+                    }
+                    TableOp::DropSegment(segment) => write!(f, "elem_drop {} (", segment.0)?,
+                }
+                list(f, args)?;
+                write!(f, ")")
+            }
+            Self::FuncCheck { func, ty } => write!(f, "func_check {func} {}", ty.0),
             Self::Call {
                 callee,
                 ty,
@@ -114,6 +143,7 @@ impl Display for InstData {
                 match callee {
                     Callee::Defined(func) => write!(f, "call {} {ty} (", func.0)?,
                     Callee::Imported(func) => write!(f, "call_import {} {ty} (", func.0)?,
+                    Callee::Reference(func) => write!(f, "call_ref {func} {ty} (")?,
                 }
                 list(f, args)?;
                 write!(f, ") {state}")
@@ -193,7 +223,10 @@ mod parse {
             value::{Block, BlockData, InstNode, TrapCode, ValueData, ValueDef},
         },
         suspension::point::CanonicalLayout,
-        wasm::types::{FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex, WasmOffset},
+        wasm::types::{
+            ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex,
+            TypeIndex, WasmOffset,
+        },
     };
 
     /// Reads a function; values and blocks keep their numbers.
@@ -289,6 +322,8 @@ mod parse {
                 "i64" => ValType::I64,
                 "f32" => ValType::F32,
                 "f64" => ValType::F64,
+                "funcref" => ValType::FuncRef,
+                "externref" => ValType::ExternRef,
                 other => panic!("a type expected, found {other}"),
             }
         }
@@ -481,16 +516,61 @@ mod parse {
                     ty: self.ty(),
                     global: GlobalIndex(self.u32()),
                 },
+                "ref_func" => InstData::RefFunc {
+                    func: FuncIndex(self.u32()),
+                },
                 "global_set" => InstData::GlobalSet {
                     global: GlobalIndex(self.u32()),
                     value: self.comma_value(),
                 },
-                "call" | "call_import" => {
-                    let callee = FuncIndex(self.u32());
-                    let callee = if name == "call" {
-                        Callee::Defined(callee)
-                    } else {
-                        Callee::Imported(callee)
+                "table_check" => InstData::TableCheck {
+                    table: TableIndex(self.u32()),
+                    index: self.value(),
+                    code: self.trap_code(),
+                },
+                "table_load" => InstData::TableLoad {
+                    ty: self.ty(),
+                    table: TableIndex(self.u32()),
+                    index: self.value(),
+                },
+                "table_store" => InstData::TableStore {
+                    table: TableIndex(self.u32()),
+                    index: self.value(),
+                    value: self.comma_value(),
+                },
+                "table_size" => InstData::TableSize {
+                    table: TableIndex(self.u32()),
+                },
+                "table_grow" | "table_fill" | "table_copy" | "table_init" | "elem_drop" => {
+                    let first = self.u32();
+                    let table = TableIndex(first);
+                    let op = match name.as_str() {
+                        "table_grow" => TableOp::Grow(table),
+                        "table_fill" => TableOp::Fill(table),
+                        "table_copy" => TableOp::Copy {
+                            to: table,
+                            from: TableIndex(self.u32()),
+                        },
+                        "table_init" => TableOp::Init {
+                            table,
+                            segment: ElementIndex(self.u32()),
+                        },
+                        _ => TableOp::DropSegment(ElementIndex(first)),
+                    };
+                    self.expect("(");
+                    let args = self.values();
+                    self.expect(")");
+                    InstData::Table { op, args }
+                }
+                "func_check" => InstData::FuncCheck {
+                    func: self.value(),
+                    ty: TypeIndex(self.u32()),
+                },
+                "call" | "call_import" | "call_ref" => {
+                    let callee = match name.as_str() {
+                        "call" => Callee::Defined(FuncIndex(self.u32())),
+                        "call_import" => Callee::Imported(FuncIndex(self.u32())),
+                        _ => Callee::Reference(self.value()),
                     };
                     let ty = Box::new(self.func_type());
                     self.expect("(");
@@ -530,23 +610,29 @@ mod parse {
                 "return" => InstData::Return {
                     values: self.values(),
                 },
-                "trap" => {
-                    let code = self.next();
-                    let codes = [
-                        TrapCode::Unreachable,
-                        TrapCode::MemoryOutOfBounds,
-                        TrapCode::IntegerDivisionByZero,
-                        TrapCode::IntegerOverflow,
-                        TrapCode::BadConversionToInteger,
-                        TrapCode::StackOverflow,
-                        TrapCode::Interrupt,
-                    ];
-                    InstData::Trap {
-                        code: named(&codes, &code).expect("a trap code"),
-                    }
-                }
+                "trap" => InstData::Trap {
+                    code: self.trap_code(),
+                },
                 _ => self.operator(&name),
             }
+        }
+
+        fn trap_code(&mut self) -> TrapCode {
+            let code = self.next();
+            let codes = [
+                TrapCode::Unreachable,
+                TrapCode::MemoryOutOfBounds,
+                TrapCode::IntegerDivisionByZero,
+                TrapCode::IntegerOverflow,
+                TrapCode::BadConversionToInteger,
+                TrapCode::StackOverflow,
+                TrapCode::Interrupt,
+                TrapCode::TableOutOfBounds,
+                TrapCode::UndefinedElement,
+                TrapCode::UninitializedElement,
+                TrapCode::IndirectCallTypeMismatch,
+            ];
+            named(&codes, &code).expect("a trap code")
         }
 
         fn operator(&mut self, name: &str) -> InstData {

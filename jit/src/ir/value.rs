@@ -7,10 +7,13 @@
 //!
 //! **Effects.** Besides values there is the *epoch*: what memory, globals and the context hold. `Call`, `Checkpoint` and
 //! `MemoryGrow` begin a new epoch for everything (memory may be another, guest code may have run in between);
-//! `Store` begins one for loads, `GlobalSet` for its global. An address (`Type::Ptr`) lives in one epoch only.
+//! `Store` begins one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address (`Type::Ptr`)
+//! lives in one epoch only.
 //!
 //! **Bounds.** `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
-//! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too.
+//! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too. The same is
+//! true of tables: `TableLoad` and `TableStore` do not check, `TableCheck` does. `FuncCheck` traps unless a reference is a
+//! function of some type, which it stays for ever.
 //!
 //! **Frame states.** `Call`, `MemoryGrow`'s cousins and `Checkpoint` carry the SSA values of their canonical layout:
 //! live locals in index order, then the operand stack from the bottom (after a call's arguments are popped, before its
@@ -18,7 +21,10 @@
 
 use crate::{
     suspension::point::CanonicalLayout,
-    wasm::types::{FrameOffset, FuncIndex, FuncType, GlobalIndex, ValType, WasmOffset, index_type},
+    wasm::types::{
+        ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex,
+        ValType, WasmOffset, index_type,
+    },
 };
 use std::fmt;
 
@@ -46,6 +52,10 @@ pub enum Type {
     F32,
     /// 64-bit float.
     F64,
+    /// A function or null.
+    FuncRef,
+    /// A reference of the host's or null.
+    ExternRef,
     /// A native address; never in a frame state, never live across a suspension point.
     Ptr,
 }
@@ -64,6 +74,8 @@ impl From<ValType> for Type {
             ValType::I64 => Self::I64,
             ValType::F32 => Self::F32,
             ValType::F64 => Self::F64,
+            ValType::FuncRef => Self::FuncRef,
+            ValType::ExternRef => Self::ExternRef,
         }
     }
 }
@@ -139,6 +151,14 @@ pub enum TrapCode {
     StackOverflow = 6,
     /// The epoch deadline was reached.
     Interrupt = 7,
+    /// An access outside a table.
+    TableOutOfBounds = 8,
+    /// An indirect call outside its table.
+    UndefinedElement = 9,
+    /// An indirect call of a null reference.
+    UninitializedElement = 10,
+    /// An indirect call of a function of another type.
+    IndirectCallTypeMismatch = 11,
 }
 
 /// A jump to a block, with its arguments.
@@ -157,6 +177,33 @@ pub enum Callee {
     Defined(FuncIndex),
     /// A function imported by this module.
     Imported(FuncIndex),
+    /// What a reference names, which was checked.
+    Reference(Value),
+}
+
+/// Operations on tables that the runtime does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TableOp {
+    /// `(element, count) -> old length or -1`.
+    Grow(TableIndex),
+    /// `(start, element, count)`
+    Fill(TableIndex),
+    /// `(destination, source, count)`
+    Copy {
+        /// What is written.
+        to: TableIndex,
+        /// What is read.
+        from: TableIndex,
+    },
+    /// `(destination, source, count)`
+    Init {
+        /// What is written.
+        table: TableIndex,
+        /// What is read.
+        segment: ElementIndex,
+    },
+    /// `()`
+    DropSegment(ElementIndex),
 }
 
 /// The SSA values of a suspension point's canonical layout.
@@ -255,12 +302,63 @@ pub enum InstData {
         /// Which global.
         global: GlobalIndex,
     },
+    /// A reference to a function; not null. Its record never moves, but is each instance's own.
+    RefFunc {
+        /// Which function.
+        func: FuncIndex,
+    },
     /// Write a global.
     GlobalSet {
         /// Which global.
         global: GlobalIndex,
         /// What is written.
         value: Value,
+    },
+    /// Trap with that code unless `index` (an i32) is below the table's length.
+    TableCheck {
+        /// Which table.
+        table: TableIndex,
+        /// The index.
+        index: Value,
+        /// `TableOutOfBounds` or `UndefinedElement`.
+        code: TrapCode,
+    },
+    /// Read an element.
+    TableLoad {
+        /// The table's type of elements.
+        ty: Type,
+        /// Which table.
+        table: TableIndex,
+        /// Its index, an i32 that was checked.
+        index: Value,
+    },
+    /// Write an element.
+    TableStore {
+        /// Which table.
+        table: TableIndex,
+        /// Its index, an i32 that was checked.
+        index: Value,
+        /// What is written.
+        value: Value,
+    },
+    /// Number of elements.
+    TableSize {
+        /// Which table.
+        table: TableIndex,
+    },
+    /// Calls the runtime: all registers are lost. Traps if elements lie outside.
+    Table {
+        /// What is done.
+        op: TableOp,
+        /// The operands.
+        args: Vec<Value>,
+    },
+    /// Trap unless a reference is a function of that type.
+    FuncCheck {
+        /// The reference.
+        func: Value,
+        /// The type.
+        ty: TypeIndex,
     },
     /// A call, which may return late. Boxed parts keep instructions small.
     Call {
@@ -473,6 +571,10 @@ impl fmt::Display for TrapCode {
             Self::BadConversionToInteger => "invalid conversion to integer",
             Self::StackOverflow => "call stack exhausted",
             Self::Interrupt => "interrupted: the epoch deadline was reached",
+            Self::TableOutOfBounds => "out of bounds table access",
+            Self::UndefinedElement => "undefined element",
+            Self::UninitializedElement => "uninitialized element",
+            Self::IndirectCallTypeMismatch => "indirect call type mismatch",
         })
     }
 }

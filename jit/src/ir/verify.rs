@@ -5,7 +5,10 @@
 use super::{
     cfg::Cfg,
     liveness,
-    value::{Block, ENTRY, Entry, Function, InstData, Jump, Type, Value, ValueDef},
+    value::{
+        BinaryOp, Block, Callee, ENTRY, Entry, Function, InstData, Jump, TableOp, Type, UnaryOp,
+        Value, ValueDef,
+    },
 };
 use std::fmt::Write;
 
@@ -150,6 +153,16 @@ impl Verifier<'_> {
                 Err(format!("{value} is a {found:?}, not a {ty:?}"))
             }
         };
+        // references are compared with null as the words they are
+        let want_word = |value: Value| {
+            want(value, Type::I64)
+                .or_else(|_| want(value, Type::FuncRef))
+                .or_else(|_| want(value, Type::ExternRef))
+        };
+        let reference = |value: Value| match func.type_of(value) {
+            ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
+            found => Err(format!("{value} is a {found:?}, not a reference")),
+        };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;
             if i32::try_from(offset).is_err() {
@@ -162,6 +175,7 @@ impl Verifier<'_> {
                 let fits = match ty {
                     Type::I32 | Type::F32 => *bits <= u64::from(u32::MAX),
                     Type::I64 | Type::F64 => true,
+                    Type::FuncRef | Type::ExternRef => *bits == 0,
                     Type::Ptr => false,
                 };
                 if fits {
@@ -170,7 +184,18 @@ impl Verifier<'_> {
                     Err(format!("no {ty:?} is {bits:#x}"))
                 }
             }
+            InstData::Unary {
+                op: UnaryOp::I64Eqz,
+                arg,
+            } => want_word(*arg),
             InstData::Unary { op, arg } => want(*arg, op.types().0),
+            InstData::Binary {
+                op: BinaryOp::I64Eq | BinaryOp::I64Ne,
+                args,
+            } => {
+                want_word(args[0])?;
+                want_word(args[1])
+            }
             InstData::Binary { op, args } => {
                 want(args[0], op.types().0)?;
                 // Shifts and rotations of i64 have an i64 count, as in Wasm.
@@ -212,9 +237,41 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
+            InstData::TableCheck { index, .. } | InstData::TableLoad { index, .. } => {
+                want(*index, Type::I32)
+            }
+            InstData::TableStore { index, value, .. } => {
+                want(*index, Type::I32)?;
+                reference(*value).map(drop)
+            }
+            InstData::Table { op, args } => {
+                let element = match op {
+                    TableOp::Grow(_) => args.first(),
+                    TableOp::Fill(_) => args.get(1),
+                    _ => None,
+                };
+                let element = match element {
+                    Some(&element) => reference(element)?,
+                    None => Type::FuncRef,
+                };
+                let wanted = op.params(element);
+                if args.len() != wanted.len() {
+                    return Err("wrong number of operands".to_owned());
+                }
+                args.iter()
+                    .zip(wanted)
+                    .try_for_each(|(&arg, ty)| want(arg, ty))
+            }
+            InstData::FuncCheck { func, .. } => want(*func, Type::FuncRef),
             InstData::Call {
-                ty, args, state, ..
+                callee,
+                ty,
+                args,
+                state,
             } => {
+                if let Callee::Reference(func) = callee {
+                    want(*func, Type::FuncRef)?;
+                }
                 if args.len() != ty.params.len() {
                     return Err("wrong number of arguments".to_owned());
                 }
@@ -242,7 +299,9 @@ impl Verifier<'_> {
             }
             InstData::MemoryBase
             | InstData::MemorySize
+            | InstData::TableSize { .. }
             | InstData::GlobalGet { .. }
+            | InstData::RefFunc { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),
         }

@@ -71,6 +71,38 @@ pub struct ImportEntry {
     pub environment: usize,
 }
 
+/// A function as a value: what a `funcref` that is not null points to. It lives as long as its store.
+///
+/// Calling it from anywhere: `mov r10, [environment]; call [code]`, as an import. From code of its `owner` it is `call [local]`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct FuncRef {
+    /// Where to call: a stub of a host function, or a way into another instance.
+    pub code: usize,
+    /// Passed in `r10`.
+    pub environment: usize,
+    /// The context of the instance that defines it; null for a host function.
+    pub owner: *const VmContext,
+    /// Its entry in the owner's module; null for a host function.
+    pub local: *const FuncEntry,
+    /// Its type: equal for equal types of all modules of an engine.
+    pub type_id: u32,
+    /// Its index in the instance whose record this is.
+    pub index: u32,
+    /// The context of the instance whose record this is: the owner, or one that imports it.
+    pub home: *const VmContext,
+}
+
+/// A table as machine code sees it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TableDescriptor {
+    /// One word per element: a reference, or 0 for null.
+    pub elements: *mut u64,
+    /// How many there are.
+    pub len: u64,
+}
+
 /// Functions that machine code calls by the C convention, at an aligned stack. All registers but the three pinned ones
 /// count as lost.
 #[repr(C)]
@@ -86,6 +118,17 @@ pub struct Helpers {
     pub checkpoint: unsafe extern "C" fn(*mut VmContext) -> u32,
     /// `(context, pages) -> old length or -1`.
     pub memory_grow: unsafe extern "C" fn(*mut VmContext, u32) -> u32,
+    /// `(context, table, element, count) -> old length or -1`.
+    pub table_grow: unsafe extern "C" fn(*mut VmContext, u32, u64, u32) -> u32,
+    /// `(context, table, start, element, count) -> 0`, or something else if that lies outside.
+    pub table_fill: unsafe extern "C" fn(*mut VmContext, u32, u32, u64, u32) -> u32,
+    /// `(context, destination table, source table, destination, source, count) -> 0`, or something else if that lies
+    /// outside.
+    pub table_copy: unsafe extern "C" fn(*mut VmContext, u32, u32, u32, u32, u32) -> u32,
+    /// `(context, table, segment, destination, source, count) -> 0`, or something else if that lies outside.
+    pub table_init: unsafe extern "C" fn(*mut VmContext, u32, u32, u32, u32, u32) -> u32,
+    /// `(context, segment)`.
+    pub elem_drop: unsafe extern "C" fn(*mut VmContext, u32),
     /// `(context, image words) -> block`: a fresh continuation, flags set; its free list was empty, or it has none.
     pub allocate: unsafe extern "C" fn(*mut VmContext, u32) -> *mut Header,
     /// `(context, block, image words)`: returns a block that has no free list.
@@ -101,7 +144,7 @@ pub struct Helpers {
 
 /// Offsets machine code uses.
 pub mod offsets {
-    use super::{FuncEntry, Helpers, ImportEntry, VmContext};
+    use super::{FuncEntry, FuncRef, Helpers, ImportEntry, TableDescriptor, VmContext};
     use midair_continuation::Header;
     use std::mem::offset_of;
 
@@ -144,6 +187,20 @@ pub mod offsets {
         IMPORT_CODE = ImportEntry, code;
         /// In [`ImportEntry`].
         IMPORT_ENVIRONMENT = ImportEntry, environment;
+        /// In [`FuncRef`].
+        FUNC_CODE = FuncRef, code;
+        /// In [`FuncRef`].
+        FUNC_ENVIRONMENT = FuncRef, environment;
+        /// In [`FuncRef`].
+        FUNC_OWNER = FuncRef, owner;
+        /// In [`FuncRef`].
+        FUNC_LOCAL = FuncRef, local;
+        /// In [`FuncRef`].
+        FUNC_TYPE = FuncRef, type_id;
+        /// In [`TableDescriptor`].
+        TABLE_ELEMENTS = TableDescriptor, elements;
+        /// In [`TableDescriptor`].
+        TABLE_LEN = TableDescriptor, len;
         /// In [`Helpers`].
         HELPER_TRAP = Helpers, trap;
         /// In [`Helpers`].
@@ -152,6 +209,16 @@ pub mod offsets {
         HELPER_CHECKPOINT = Helpers, checkpoint;
         /// In [`Helpers`].
         HELPER_MEMORY_GROW = Helpers, memory_grow;
+        /// In [`Helpers`].
+        HELPER_TABLE_GROW = Helpers, table_grow;
+        /// In [`Helpers`].
+        HELPER_TABLE_FILL = Helpers, table_fill;
+        /// In [`Helpers`].
+        HELPER_TABLE_COPY = Helpers, table_copy;
+        /// In [`Helpers`].
+        HELPER_TABLE_INIT = Helpers, table_init;
+        /// In [`Helpers`].
+        HELPER_ELEM_DROP = Helpers, elem_drop;
         /// In [`Helpers`].
         HELPER_ALLOCATE = Helpers, allocate;
         /// In [`Helpers`].
@@ -182,13 +249,20 @@ pub mod offsets {
     pub const ENTRY_SIZE: i32 = size_of::<FuncEntry>() as i32;
 }
 
-/// Where a module's globals and imports lie behind [`VmContext`], in bytes from the context register.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a module's globals, tables, imports and functions as values lie behind [`VmContext`], in bytes from the context
+/// register.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VmLayout {
     /// One per global.
     pub globals: Box<[GlobalSlot]>,
+    /// One per table.
+    pub tables: Box<[TableSlot]>,
     /// Where the first [`ImportEntry`] lies.
     pub imports: i32,
+    /// Of every function: where its [`FuncRef`] lies, if it can be named as a value.
+    pub func_refs: Box<[Option<i32>]>,
+    /// Of every type: what a function of that type has as [`FuncRef::type_id`].
+    pub type_ids: Box<[u32]>,
     /// Bytes of the context in all.
     pub size: u32,
 }
@@ -199,6 +273,15 @@ pub enum GlobalSlot {
     /// The value itself is at this offset from the context register.
     Own(i32),
     /// A pointer to the value is at this offset.
+    Imported(i32),
+}
+
+/// Where a table lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableSlot {
+    /// Its [`TableDescriptor`] is at this offset from the context register.
+    Own(i32),
+    /// A pointer to it is at this offset.
     Imported(i32),
 }
 

@@ -40,3 +40,22 @@ pub unsafe fn walk(
         frame = outer;
     }
 }
+
+/// Follows frame registers outwards from a host stub's frame, calling `visit` with each guest frame's register and the
+/// address it goes on at, until the outermost guest frame of this entry. All frames there are; 0 has none.
+///
+/// # Safety
+/// As for [`walk`], of a host stub.
+pub unsafe fn walk_frames(mut frame: usize, mut visit: impl FnMut(usize, usize)) {
+    while frame != 0 {
+        let saved = std::ptr::with_exposed_provenance::<usize>(frame);
+        // SAFETY: a live frame: its saved frame register.
+        let outer = unsafe { saved.read() };
+        // SAFETY: the return address lies above it.
+        let pc = unsafe { saved.add(1).read() };
+        if outer != 0 {
+            visit(pc, outer);
+        }
+        frame = outer;
+    }
+}

@@ -95,6 +95,8 @@ pub struct SiteDraft {
     pub image: Vec<FrameOffset>,
     /// One per entry of the canonical layout.
     pub map: Vec<ImageSource>,
+    /// Words of the image that are an externref: what keeps references alive. (A second copy of a word need not be named.)
+    pub references: Vec<u32>,
     /// One per image word; `None` where it cannot be computed from the canonical layout. Empty in tier-0, whose image
     /// is the canonical layout.
     pub recipes: Vec<Option<Recipe>>,

@@ -20,14 +20,7 @@ impl Compiler<'_> {
     pub(super) fn visit_call(&mut self, callee: FuncIndex) {
         let module = self.module;
         let ty: &FuncType = module.func_type(callee);
-        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
-        args.reverse();
-        self.flush();
-        self.move_arguments(ty, &args);
-        for arg in &args {
-            self.free(arg);
-        }
-
+        self.arguments(ty);
         self.masm.comment(format!("call {callee} {}", self.at));
         if module.is_imported(callee) {
             let entry = self.layout.import(callee.0);
@@ -44,6 +37,22 @@ impl Compiler<'_> {
                 .mov(Width::W64, RAX, Mem::context(offsets::ENTRIES));
             self.masm.call(Mem::new(RAX, entry + offsets::ENTRY_CODE));
         }
+        self.returned(ty);
+    }
+
+    /// Pops a call's arguments and moves them to their places; all else goes home.
+    pub(super) fn arguments(&mut self, ty: &FuncType) {
+        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
+        args.reverse();
+        self.flush();
+        self.move_arguments(ty, &args);
+        for arg in &args {
+            self.free(arg);
+        }
+    }
+
+    /// What stands behind a call: its site, the exit-word test, the results.
+    pub(super) fn returned(&mut self, ty: &FuncType) {
         self.masm.note(self.at);
         let return_offset = self.masm.offset();
         let site = self.add_site(PointKind::Call, &ty.results);

@@ -23,8 +23,11 @@ use crate::{
     },
     wasm::{
         liveness::Liveness,
-        module::Module,
-        types::{CodeOffset, FrameOffset, FuncIndex, LocalIndex, ValType, WasmOffset},
+        module::{Module, null_type},
+        types::{
+            CodeOffset, FrameOffset, FuncIndex, LocalIndex, TableIndex, TypeIndex, ValType,
+            WasmOffset,
+        },
     },
 };
 use wasmparser::{Operator, OperatorsReader};
@@ -383,7 +386,12 @@ impl<'a> Compiler<'a> {
                 landing: None,
             };
             emit_door(masm, &site.labels, &door);
+            let references = (0u32..)
+                .zip(site.layout.types())
+                .filter_map(|(word, ty)| (ty == ValType::ExternRef).then_some(word))
+                .collect();
             drafts.push(SiteDraft {
+                references,
                 map: (0u32..)
                     .take(site.layout.len())
                     .map(ImageSource::Word)
@@ -661,7 +669,9 @@ impl<'a> Compiler<'a> {
         let next = reader.get_binary_reader().peek_operator(reader);
         let fused = match next {
             Ok(Operator::BrIf { .. } | Operator::If { .. } | Operator::I32Eqz) => true,
-            Ok(Operator::Select) => matches!(condition, Condition::Flags(_)),
+            Ok(Operator::Select | Operator::TypedSelect { .. }) => {
+                matches!(condition, Condition::Flags(_))
+            }
             _ => false,
         };
         if fused {
@@ -757,11 +767,28 @@ impl<'a> Compiler<'a> {
             }
             Operator::Return => self.visit_return(),
             Operator::Call { function_index } => self.visit_call(FuncIndex(function_index)),
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            } => self.visit_call_indirect(TypeIndex(type_index), TableIndex(table_index)),
+            Operator::TableGet { table } => self.visit_table_get(TableIndex(table)),
+            Operator::TableSet { table } => self.visit_table_set(TableIndex(table)),
+            Operator::TableSize { table } => self.visit_table_size(TableIndex(table)),
+            Operator::TableGrow { table } => self.visit_table_grow(table),
+            Operator::TableFill { table } => self.visit_table_fill(table),
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => self.visit_table_copy(dst_table, src_table),
+            Operator::TableInit { elem_index, table } => {
+                self.visit_table_init(table, elem_index);
+            }
+            Operator::ElemDrop { elem_index } => self.visit_elem_drop(elem_index),
             Operator::Drop => {
                 let value = self.pop();
                 self.free(&value);
             }
-            Operator::Select => self.visit_select(),
+            Operator::Select | Operator::TypedSelect { .. } => self.visit_select(),
             Operator::LocalGet { local_index } => {
                 let local = LocalIndex(local_index);
                 self.push(self.local_types[local.index()], Loc::Local(local));
@@ -795,6 +822,15 @@ impl<'a> Compiler<'a> {
                     self.masm.store(width(ty), mem, reg);
                     self.free_gpr(reg);
                 }
+            }
+            Operator::RefNull { hty } => self.push(null_type(hty), Loc::Const(0)),
+            Operator::RefIsNull => self.eqz(ValType::I64, reader),
+            Operator::RefFunc { function_index } => {
+                let offset = self.layout.func_refs[function_index as usize];
+                let mem = Mem::context(offset.expect("validated: it is declared"));
+                let reg = self.alloc_gpr();
+                self.masm.lea(Width::W64, reg, mem);
+                self.push_gpr(ValType::FuncRef, reg);
             }
             Operator::MemorySize { .. } => {
                 let reg = self.alloc_gpr();

@@ -24,6 +24,7 @@ mod control;
 mod entry;
 mod numeric;
 mod patchpoint;
+mod tables;
 mod value_stack;
 
 pub use compile::{compile, compile_for};

@@ -202,7 +202,7 @@ impl Compiler<'_> {
 
     // --- Comparisons ------------------------------------------------------------------------------------------------
 
-    fn eqz(&mut self, ty: ValType, reader: &OperatorsReader<'_>) {
+    pub(super) fn eqz(&mut self, ty: ValType, reader: &OperatorsReader<'_>) {
         if let Some(condition) = self.pending.take() {
             // a comparison has just said what it thinks; the opposite
             self.push_condition(condition.negate(), reader);

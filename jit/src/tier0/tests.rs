@@ -18,6 +18,7 @@ fn compile(text: &str, options: &CompileOptions) -> CodeDraft {
         globals: [].into(),
         imports: 512,
         size: 1024,
+        ..VmLayout::default()
     };
     super::compile_for(
         CpuFeatures::BASELINE,

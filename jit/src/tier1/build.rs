@@ -20,16 +20,19 @@ use crate::{
     ir::{
         builder::Cursor,
         value::{
-            BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TrapCode,
-            Type, UnaryOp, Value,
+            BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TableOp,
+            TrapCode, Type, UnaryOp, Value,
         },
     },
     options::CompileOptions,
     suspension::point::{CanonicalLayout, PointKind},
     wasm::{
         liveness::{LiveLocals, Liveness},
-        module::{BlockSignature, GlobalInit, Module},
-        types::{FuncIndex, GlobalIndex, LocalIndex, ValType, WasmOffset},
+        module::{BlockSignature, GlobalInit, Module, null_type},
+        types::{
+            ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex, TypeIndex,
+            ValType, WasmOffset,
+        },
     },
 };
 use wasmparser::Operator;
@@ -700,10 +703,52 @@ impl<'m, 'b> Builder<'m, 'b> {
             }
             Operator::Return => self.return_values()?,
             Operator::Call { function_index } => self.call(FuncIndex(function_index))?,
+            Operator::CallIndirect {
+                type_index,
+                table_index,
+            } => self.call_indirect(TypeIndex(type_index), TableIndex(table_index))?,
+            Operator::TableGet { table } => {
+                let table = TableIndex(table);
+                let index = self.pop();
+                self.table_check(table, index, TrapCode::TableOutOfBounds)?;
+                let ty = self.module.tables[table.index()].ty.element.into();
+                self.result(InstData::TableLoad { ty, table, index })?;
+            }
+            Operator::TableSet { table } => {
+                let table = TableIndex(table);
+                let value = self.pop();
+                let index = self.pop();
+                self.table_check(table, index, TrapCode::TableOutOfBounds)?;
+                self.push(InstData::TableStore {
+                    table,
+                    index,
+                    value,
+                })?;
+            }
+            Operator::TableSize { table } => {
+                let table = TableIndex(table);
+                self.result(InstData::TableSize { table })?;
+            }
+            Operator::TableGrow { table } => self.table_op(TableOp::Grow(TableIndex(table)), 2)?,
+            Operator::TableFill { table } => self.table_op(TableOp::Fill(TableIndex(table)), 3)?,
+            Operator::TableCopy {
+                dst_table,
+                src_table,
+            } => {
+                let (to, from) = (TableIndex(dst_table), TableIndex(src_table));
+                self.table_op(TableOp::Copy { to, from }, 3)?;
+            }
+            Operator::TableInit { elem_index, table } => {
+                let (table, segment) = (TableIndex(table), ElementIndex(elem_index));
+                self.table_op(TableOp::Init { table, segment }, 3)?;
+            }
+            Operator::ElemDrop { elem_index } => {
+                self.table_op(TableOp::DropSegment(ElementIndex(elem_index)), 0)?;
+            }
             Operator::Drop => {
                 self.pop();
             }
-            Operator::Select => {
+            Operator::Select | Operator::TypedSelect { .. } => {
                 let cond = self.pop();
                 let b = self.pop();
                 let a = self.pop();
@@ -741,6 +786,18 @@ impl<'m, 'b> Builder<'m, 'b> {
                     value,
                 })?;
             }
+            Operator::RefNull { hty } => {
+                let ty = null_type(hty).into();
+                self.result(InstData::Const { ty, bits: 0 })?;
+            }
+            Operator::RefIsNull => {
+                let arg = self.pop();
+                let op = UnaryOp::I64Eqz;
+                self.result(InstData::Unary { op, arg })?;
+            }
+            Operator::RefFunc { function_index } => self.result(InstData::RefFunc {
+                func: FuncIndex(function_index),
+            })?,
             Operator::MemorySize { .. } => self.result(InstData::MemorySize)?,
             Operator::MemoryGrow { .. } => {
                 let pages = self.pop();
@@ -786,16 +843,55 @@ impl<'m, 'b> Builder<'m, 'b> {
 
     fn call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
         let ty = self.module.func_type(callee).as_ref().clone();
+        let callee = if self.module.is_imported(callee) {
+            Callee::Imported(callee)
+        } else {
+            Callee::Defined(callee)
+        };
+        self.call_of_type(callee, ty)
+    }
+
+    fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) -> Result<(), NotOptimized> {
+        let index = self.pop();
+        self.table_check(table, index, TrapCode::UndefinedElement)?;
+        let func = self.push_value(InstData::TableLoad {
+            ty: Type::FuncRef,
+            table,
+            index,
+        })?;
+        self.push(InstData::FuncCheck { func, ty })?;
+        let ty = self.module.types[ty.index()].as_ref().clone();
+        self.call_of_type(Callee::Reference(func), ty)
+    }
+
+    /// Traps unless an index is within a table.
+    fn table_check(
+        &mut self,
+        table: TableIndex,
+        index: Value,
+        code: TrapCode,
+    ) -> Result<(), NotOptimized> {
+        let min = u64::from(self.module.tables[table.index()].ty.min);
+        if self.func.constant(index).is_none_or(|index| index >= min) {
+            self.push(InstData::TableCheck { table, index, code })?;
+        }
+        Ok(())
+    }
+
+    fn table_op(&mut self, op: TableOp, operands: usize) -> Result<(), NotOptimized> {
+        let args = self.stack.split_off(self.stack.len() - operands);
+        let result = self.push(InstData::Table { op, args })?;
+        self.stack.extend(result);
+        Ok(())
+    }
+
+    fn call_of_type(&mut self, callee: Callee, ty: FuncType) -> Result<(), NotOptimized> {
         let live = self.liveness.live_at(PointKind::Call, self.offset);
         self.pay(live.len() + self.stack.len())?;
         let state = self.frame_state(PointKind::Call, live, ty.params.len());
         let args = self.stack.split_off(self.stack.len() - ty.params.len());
         let data = InstData::Call {
-            callee: if self.module.is_imported(callee) {
-                Callee::Imported(callee)
-            } else {
-                Callee::Defined(callee)
-            },
+            callee,
             ty: Box::new(ty),
             args,
             state,
@@ -893,6 +989,8 @@ pub(super) fn val_type(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::FuncRef => ValType::FuncRef,
+        Type::ExternRef => ValType::ExternRef,
         Type::Ptr => unreachable!("no address is on the operand stack"),
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
     frame::abi::{EXIT_RETURNED, Place, Places},
-    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, UnaryOp},
+    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, Type, UnaryOp},
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
     suspension::{
@@ -680,6 +680,41 @@ impl Emit<'_> {
                 self.masm.mov(Width::W64, dst, length);
                 self.masm.shift_imm(Shift::Shr, Width::W64, dst, 16);
             }
+            MInst::TableCheck { index, len, code } => {
+                let trap = self.masm.trap_site(code, offset);
+                // the length is below 2^32
+                self.masm.alu(Alu::Cmp, Width::W32, gpr(index), mem(len));
+                self.masm.jcc(Cc::AboveEqual, trap);
+            }
+            MInst::TableCheckConst { index, len, code } => {
+                let trap = self.masm.trap_site(code, offset);
+                let index = index.cast_signed();
+                self.masm.alu_imm(Alu::Cmp, Width::W32, mem(len), index);
+                self.masm.jcc(Cc::BelowEqual, trap);
+            }
+            MInst::FuncCheck { func, type_id } => self.masm.func_check(gpr(func), type_id, offset),
+            MInst::Runtime {
+                helper,
+                ref numbers,
+                dst,
+                code,
+                ..
+            } => {
+                self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
+                for (&number, &reg) in numbers.iter().zip(&HELPER_ARGS[1..]) {
+                    self.masm.mov_imm(reg, u64::from(number));
+                }
+                self.masm.call_helper(helper);
+                self.masm.note(offset);
+                if let Some(code) = code {
+                    let trap = self.masm.trap_site(code, offset);
+                    self.masm.test(Width::W32, HELPER_RESULT, HELPER_RESULT);
+                    self.masm.jcc(Cc::NotEqual, trap);
+                } else if dst.is_some() {
+                    // the C convention leaves the upper half open
+                    self.masm.mov(Width::W32, HELPER_RESULT, HELPER_RESULT);
+                }
+            }
             MInst::MemoryGrow { .. } => {
                 self.masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
                 self.masm.call_helper(offsets::HELPER_MEMORY_GROW);
@@ -972,6 +1007,10 @@ impl Emit<'_> {
                 self.masm
                     .call(masm::Mem::context(entry + offsets::IMPORT_CODE));
             }
+            Target::Reference(func) => {
+                debug_assert_eq!(gpr(func), ENVIRONMENT);
+                self.masm.call_reference();
+            }
         }
         let image: Vec<FrameOffset> = live.iter().map(|&reg| self.slot_of(at(reg))).collect();
         let labels = SiteLabels::new(&mut self.masm);
@@ -1180,6 +1219,14 @@ impl Emit<'_> {
                 values,
             } = suspension.site;
             let recipes = builder.recipes(&map, &values);
+            let references = (0u32..)
+                .zip(&values)
+                .filter_map(|(word, value)| {
+                    let reference =
+                        value.is_some_and(|value| self.ir.type_of(value) == Type::ExternRef);
+                    reference.then_some(word)
+                })
+                .collect();
             drafts.push((
                 suspension.labels,
                 SiteDraft {
@@ -1193,6 +1240,7 @@ impl Emit<'_> {
                             Source::Const(bits) => ImageSource::Const(bits),
                         })
                         .collect(),
+                    references,
                     recipes,
                     return_offset: suspension.returned,
                     door: CodeOffset(0),

@@ -12,20 +12,20 @@
 
 use super::{
     minst::{
-        AluOp, AluUnaryOp, Base, Condition, FloatCondition, FloatOp, MInst, Mem, Reg, Rhs, ShiftOp,
-        Site, Size, Source, Target, Test,
+        AluOp, AluUnaryOp, Base, Condition, Descriptor, FloatCondition, FloatOp, MInst, Mem, Reg,
+        Rhs, ShiftOp, Site, Size, Source, Target, Test,
     },
     order::block_order,
-    regalloc::{MBlock, MFunction, RAX, RCX, RDX, RSI},
+    regalloc::{HELPER_ARGS, MBlock, MFunction, RAX, RCX, RDX, RSI},
 };
 use crate::{
     frame::abi::{Place, param_places, result_places},
     ir::value::{
         BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump, LoadOp,
-        StoreOp, Type, UnaryOp, Value, ValueDef,
+        StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
     },
-    runtime::context::{GlobalSlot, VmLayout, offsets},
-    wasm::types::{ValType, WasmOffset},
+    runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
+    wasm::types::{TableIndex, ValType, WasmOffset},
 };
 use regalloc2::{PReg, RegClass, VReg};
 use std::collections::HashMap;
@@ -297,7 +297,9 @@ impl<'a> Lower<'a> {
                 dst,
                 bits,
             },
-            Type::I32 | Type::I64 | Type::Ptr => MInst::Const { dst, bits },
+            Type::I32 | Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => {
+                MInst::Const { dst, bits }
+            }
         });
         dst
     }
@@ -779,15 +781,63 @@ impl<'a> Lower<'a> {
                     mem,
                 });
             }
+            InstData::RefFunc { func } => {
+                let offset = self.layout.func_refs[func.index()];
+                self.seq.push(MInst::Lea {
+                    size: Size::S64,
+                    dst: value_dst(),
+                    mem: Mem::context(offset.expect("validated: it is declared")),
+                });
+            }
             InstData::GlobalSet { global, value } => {
                 let mem = self.global(self.layout.globals[global.index()]);
                 let op = match self.ir.type_of(value) {
                     Type::I32 => StoreOp::I32Store,
-                    Type::I64 | Type::Ptr => StoreOp::I64Store,
+                    Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => StoreOp::I64Store,
                     Type::F32 => StoreOp::F32Store,
                     Type::F64 => StoreOp::F64Store,
                 };
                 self.lower_store(op, mem, value);
+            }
+            InstData::TableCheck { table, index, code } => {
+                let len = self.table(table).field(offsets::TABLE_LEN);
+                if let Some(index) = self.constant(index) {
+                    let index = u32::try_from(index).expect("an i32");
+                    self.seq.push(MInst::TableCheckConst { index, len, code });
+                } else {
+                    let index = self.reg(index);
+                    self.seq.push(MInst::TableCheck { index, len, code });
+                }
+            }
+            InstData::TableLoad { table, index, .. } => {
+                let mem = self.element(table, index);
+                self.seq.push(MInst::Load {
+                    op: LoadOp::I64Load,
+                    dst: value_dst(),
+                    mem,
+                });
+            }
+            InstData::TableStore {
+                table,
+                index,
+                value,
+            } => {
+                let mem = self.element(table, index);
+                self.lower_store(StoreOp::I64Store, mem, value);
+            }
+            InstData::TableSize { table } => {
+                let mem = self.table(table).field(offsets::TABLE_LEN);
+                self.seq.push(MInst::Load {
+                    op: LoadOp::I32Load,
+                    dst: value_dst(),
+                    mem,
+                });
+            }
+            InstData::Table { op, ref args } => self.lower_table_op(op, args, results),
+            InstData::FuncCheck { func, ty } => {
+                let func = self.reg(func);
+                let type_id = self.layout.type_ids[ty.index()];
+                self.seq.push(MInst::FuncCheck { func, type_id });
             }
             InstData::Call {
                 callee,
@@ -811,15 +861,7 @@ impl<'a> Lower<'a> {
                 }
                 for (&value, place) in args.iter().zip(param_places(ty)) {
                     if let Some(at) = place_register(place, &INT_ARGS) {
-                        let resolved = self.resolve(value);
-                        let lives_on = self.constant(value).is_none()
-                            && live.contains(&Reg::Virtual(self.vreg(resolved)));
-                        let src = if lives_on {
-                            self.copy(value)
-                        } else {
-                            self.reg(value)
-                        };
-                        uses.push((src, at));
+                        uses.push((self.call_operand(value, &live), at));
                     }
                 }
                 let mut defs = Vec::new();
@@ -843,6 +885,7 @@ impl<'a> Lower<'a> {
                 let target = match callee {
                     Callee::Defined(func) => Target::Defined(func),
                     Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
+                    Callee::Reference(func) => Target::Reference(self.call_operand(func, &live)),
                 };
                 self.seq.push(MInst::Call {
                     target,
@@ -863,6 +906,91 @@ impl<'a> Lower<'a> {
             | InstData::Return { .. }
             | InstData::Trap { .. } => unreachable!("a terminator inside a block"),
         }
+    }
+
+    /// An operand of a call in a register that the call may have.
+    fn call_operand(&mut self, value: Value, live: &[Reg]) -> Reg {
+        let resolved = self.resolve(value);
+        let lives_on =
+            self.constant(value).is_none() && live.contains(&Reg::Virtual(self.vreg(resolved)));
+        if lives_on {
+            self.copy(value)
+        } else {
+            self.reg(value)
+        }
+    }
+
+    /// The descriptor of a table.
+    fn table(&mut self, table: TableIndex) -> Descriptor {
+        match self.layout.tables[table.index()] {
+            TableSlot::Own(offset) => Descriptor::Context(offset),
+            TableSlot::Imported(offset) => {
+                let pointer = self.temp(RegClass::Int);
+                self.seq.push(MInst::Load {
+                    op: LoadOp::I64Load,
+                    dst: pointer,
+                    mem: Mem::context(offset),
+                });
+                Descriptor::At(pointer)
+            }
+        }
+    }
+
+    /// An element of a table.
+    fn element(&mut self, table: TableIndex, index: Value) -> Mem {
+        let mem = self.table(table).field(offsets::TABLE_ELEMENTS);
+        let elements = self.temp(RegClass::Int);
+        self.seq.push(MInst::Load {
+            op: LoadOp::I64Load,
+            dst: elements,
+            mem,
+        });
+        let constant = self
+            .constant(index)
+            .and_then(|index| i32::try_from(8 * index).ok());
+        match constant {
+            Some(offset) => Mem {
+                offset,
+                ..Mem::at(elements)
+            },
+            None => Mem {
+                index: Some((self.reg(index), 3)),
+                ..Mem::at(elements)
+            },
+        }
+    }
+
+    fn lower_table_op(&mut self, op: TableOp, args: &[Value], results: &[Value]) {
+        let out_of_bounds = Some(TrapCode::TableOutOfBounds);
+        let (helper, numbers, code) = match op {
+            TableOp::Grow(table) => (offsets::HELPER_TABLE_GROW, vec![table.0], None),
+            TableOp::Fill(table) => (offsets::HELPER_TABLE_FILL, vec![table.0], out_of_bounds),
+            TableOp::Copy { to, from } => (
+                offsets::HELPER_TABLE_COPY,
+                vec![to.0, from.0],
+                out_of_bounds,
+            ),
+            TableOp::Init { table, segment } => (
+                offsets::HELPER_TABLE_INIT,
+                vec![table.0, segment.0],
+                out_of_bounds,
+            ),
+            TableOp::DropSegment(segment) => (offsets::HELPER_ELEM_DROP, vec![segment.0], None),
+        };
+        let first = 1 + numbers.len();
+        let uses = args
+            .iter()
+            .zip(&HELPER_ARGS[first..])
+            .map(|(&arg, &at)| (self.reg(arg), at))
+            .collect();
+        let dst = results.first().map(|&value| Reg::Virtual(self.vreg(value)));
+        self.seq.push(MInst::Runtime {
+            helper,
+            numbers,
+            uses,
+            dst,
+            code,
+        });
     }
 
     /// Records a suspension point; gives its number and the registers its frame state keeps alive.
@@ -1339,14 +1467,14 @@ impl<'a> Lower<'a> {
 fn size_of_type(ty: Type) -> Size {
     match ty {
         Type::I32 | Type::F32 => Size::S32,
-        Type::I64 | Type::F64 | Type::Ptr => Size::S64,
+        Type::I64 | Type::F64 | Type::FuncRef | Type::ExternRef | Type::Ptr => Size::S64,
     }
 }
 
 fn load_of(ty: Type) -> LoadOp {
     match ty {
         Type::I32 => LoadOp::I32Load,
-        Type::I64 | Type::Ptr => LoadOp::I64Load,
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => LoadOp::I64Load,
         Type::F32 => LoadOp::F32Load,
         Type::F64 => LoadOp::F64Load,
     }

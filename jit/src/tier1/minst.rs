@@ -228,6 +228,30 @@ pub(crate) enum Target {
     Defined(FuncIndex),
     /// Through an import entry at this offset from the context.
     Imported(i32),
+    /// A function as a value, which was checked; it is in the environment register.
+    Reference(Reg),
+}
+
+/// Where a table's descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    /// At this offset from the context.
+    Context(i32),
+    /// Where a register points.
+    At(Reg),
+}
+
+impl Descriptor {
+    /// A field of it.
+    pub(crate) fn field(self, offset: i32) -> Mem {
+        match self {
+            Self::Context(at) => Mem::context(at + offset),
+            Self::At(base) => Mem {
+                offset,
+                ..Mem::at(base)
+            },
+        }
+    }
 }
 
 /// Where an entry of a canonical layout is found at a site.
@@ -389,6 +413,32 @@ pub(crate) enum MInst {
     },
     MemorySize {
         dst: Reg,
+    },
+    /// Trap unless `index` is below the length.
+    TableCheck {
+        index: Reg,
+        len: Mem,
+        code: TrapCode,
+    },
+    /// The same for a constant.
+    TableCheckConst {
+        index: u32,
+        len: Mem,
+        code: TrapCode,
+    },
+    /// Trap unless a reference is a function of the type with that id.
+    FuncCheck {
+        func: Reg,
+        type_id: u32,
+    },
+    /// A helper is called with the context, these numbers, and the operands.
+    Runtime {
+        helper: i32,
+        numbers: Vec<u32>,
+        uses: Vec<(Reg, PReg)>,
+        dst: Option<Reg>,
+        /// Trap with this unless the answer is 0.
+        code: Option<TrapCode>,
     },
     MemoryGrow {
         dst: Reg,
@@ -576,6 +626,13 @@ impl MInst {
             Self::BoundsCheck { index, .. } => read(v, index),
             Self::BoundsCheckConst { .. } => {}
             Self::MemorySize { dst } => write(v, dst),
+            Self::TableCheck { index, len, .. } => { read(v, index); read_mem(v, len); }
+            Self::TableCheckConst { len, .. } => read_mem(v, len),
+            Self::FuncCheck { func, .. } => read(v, func),
+            Self::Runtime { uses, dst, .. } => {
+                uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at));
+                dst.iter_mut().for_each(|dst| write_fixed(v, dst, super::regalloc::HELPER_RESULT));
+            }
             Self::MemoryGrow { dst, pages } => {
                 read_fixed(v, pages, super::regalloc::RSI);
                 write_fixed(v, dst, super::regalloc::RAX);
@@ -583,7 +640,10 @@ impl MInst {
             Self::TransferLoad { dst, .. } => write(v, dst),
             Self::TransferStore { src, .. } => read(v, src),
             Self::Checkpoint { live, .. } => live.iter_mut().for_each(|reg| read_anywhere(v, reg)),
-            Self::Call { uses, defs, live, .. } => {
+            Self::Call { target, uses, defs, live, .. } => {
+                if let Target::Reference(func) = target {
+                    read_fixed(v, func, super::regalloc::ENVIRONMENT);
+                }
                 uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at));
                 live.iter_mut().for_each(|reg| read_anywhere(v, reg));
                 defs.iter_mut().for_each(|(reg, at)| write_fixed(v, reg, *at));
@@ -608,6 +668,13 @@ impl MInst {
             Self::MemoryGrow { .. } => {
                 let mut all = allocatable();
                 all.remove(RAX);
+                all
+            }
+            Self::Runtime { dst, .. } => {
+                let mut all = allocatable();
+                if dst.is_some() {
+                    all.remove(super::regalloc::HELPER_RESULT);
+                }
                 all
             }
             Self::Call { defs, .. } => {

@@ -19,6 +19,19 @@ pub(crate) const RCX: PReg = PReg::new(1, RegClass::Int);
 pub(crate) const RDX: PReg = PReg::new(2, RegClass::Int);
 /// `rsi`: second argument of helpers.
 pub(crate) const RSI: PReg = PReg::new(6, RegClass::Int);
+/// `r10`: the environment of an imported function.
+pub(crate) const ENVIRONMENT: PReg = PReg::new(10, RegClass::Int);
+/// `rax`: the result of helpers.
+pub(crate) const HELPER_RESULT: PReg = PReg::new(0, RegClass::Int);
+/// Arguments of helpers.
+pub(crate) const HELPER_ARGS: [PReg; 6] = [
+    PReg::new(7, RegClass::Int),
+    RSI,
+    RDX,
+    RCX,
+    PReg::new(8, RegClass::Int),
+    PReg::new(9, RegClass::Int),
+];
 /// Integer registers that are never allocated: stack, frame, scratch, context.
 const RESERVED: [usize; 4] = [4, 5, 11, 15];
 /// The integer scratch register, `r11`.

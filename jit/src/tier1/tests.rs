@@ -48,6 +48,7 @@ fn value_of(ty: ValType, bits: u64) -> wasmi::Val {
         ValType::I64 => wasmi::Val::I64(bits.cast_signed()),
         ValType::F32 => wasmi::Val::F32(wasmi::F32::from_bits(bits as u32)),
         ValType::F64 => wasmi::Val::F64(wasmi::F64::from_bits(bits)),
+        ValType::FuncRef | ValType::ExternRef => panic!("{ty} is not a number"),
     }
 }
 

@@ -278,7 +278,9 @@ impl Scan {
                 Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
                     self.events.push(Event::Set(local_index));
                 }
-                Operator::Call { .. } => self.events.push(Event::Call(offset)),
+                Operator::Call { .. } | Operator::CallIndirect { .. } => {
+                    self.events.push(Event::Call(offset));
+                }
                 Operator::Block { .. } => {
                     self.events.push(Event::Block(offset));
                     frames.push(ScanFrame {

@@ -1,20 +1,22 @@
-//! A module as the compilers see it: types, functions, memory, globals; bodies stay bytes.
+//! A module as the compilers see it: types, functions, memory, tables, globals; bodies stay bytes.
 
 #![forbid(unsafe_code)]
 
-use super::types::{FuncIndex, FuncType, GlobalIndex, TypeIndex, ValType, WasmOffset};
+use super::types::{FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex, ValType, WasmOffset};
 use crate::error::CompileError;
 use std::{ops::Range, sync::Arc};
 use wasmparser::{
-    BinaryReaderError, CompositeInnerType, ConstExpr, DataKind, ExternalKind, FunctionBody, Name,
-    Operator, Parser, Payload, TypeRef, Validator, WasmFeatures,
+    BinaryReaderError, CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind,
+    ExternalKind, FunctionBody, Name, Operator, Parser, Payload, TypeRef, Validator, WasmFeatures,
 };
 
 /// What a module may use; everything else is refused.
 const FEATURES: WasmFeatures = WasmFeatures::WASM1
     .union(WasmFeatures::SIGN_EXTENSION)
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
-    .union(WasmFeatures::MULTI_VALUE);
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::BULK_MEMORY);
 
 /// Where a global's first value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum GlobalInit {
     Const(u64),
     /// The value of an (imported, immutable) global.
     Global(GlobalIndex),
+    /// A reference to a function. (A null reference is the constant 0.)
+    RefFunc(FuncIndex),
 }
 
 /// A global of a module.
@@ -49,6 +53,53 @@ pub struct MemoryType {
     pub imported: bool,
 }
 
+/// The type of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableType {
+    /// Type of its elements: a reference type.
+    pub element: ValType,
+    /// Elements at the start.
+    pub min: u32,
+    /// Elements at the most.
+    pub max: Option<u32>,
+}
+
+/// A table of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its type.
+    pub ty: TableType,
+    /// Whether it is imported.
+    pub imported: bool,
+}
+
+/// When an element segment is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementMode {
+    /// By `table.init` only.
+    Passive,
+    /// It is copied to a table when the module is instantiated.
+    Active {
+        /// To which table.
+        table: TableIndex,
+        /// Where in it: constant bits or an imported global.
+        offset: GlobalInit,
+    },
+    /// Never: it says that its functions are used as values.
+    Declared,
+}
+
+/// An element segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementSegment {
+    /// When it is used.
+    pub mode: ElementMode,
+    /// Type of its elements.
+    pub ty: ValType,
+    /// Its elements.
+    pub items: Vec<GlobalInit>,
+}
+
 /// What is exported or imported, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extern {
@@ -58,6 +109,8 @@ pub enum Extern {
     Memory,
     /// A global.
     Global(GlobalIndex),
+    /// A table.
+    Table(TableIndex),
 }
 
 /// An import.
@@ -97,6 +150,10 @@ pub struct Module {
     pub globals: Vec<Global>,
     /// The memory.
     pub memory: Option<MemoryType>,
+    /// Every table, imported ones first.
+    pub tables: Vec<Table>,
+    /// Element segments in order.
+    pub elements: Vec<ElementSegment>,
     /// Imports in order.
     pub imports: Vec<Import>,
     /// Exports in order.
@@ -132,6 +189,8 @@ impl Module {
             bodies: Vec::new(),
             globals: Vec::new(),
             memory: None,
+            tables: Vec::new(),
+            elements: Vec::new(),
             imports: Vec::new(),
             exports: Vec::new(),
             start: None,
@@ -186,6 +245,19 @@ impl Module {
                     self.memory = Some(memory_type(&memory?, false));
                 }
             }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    self.tables.push(Table {
+                        ty: table_type(&table?.ty),
+                        imported: false,
+                    });
+                }
+            }
+            Payload::ElementSection(segments) => {
+                for segment in segments {
+                    self.elements.push(element_segment(segment?)?);
+                }
+            }
             Payload::GlobalSection(globals) => {
                 for global in globals {
                     let global = global?;
@@ -203,7 +275,8 @@ impl Module {
                         ExternalKind::Func => Extern::Func(FuncIndex(export.index)),
                         ExternalKind::Memory => Extern::Memory,
                         ExternalKind::Global => Extern::Global(GlobalIndex(export.index)),
-                        ExternalKind::Table | ExternalKind::Tag | ExternalKind::FuncExact => {
+                        ExternalKind::Table => Extern::Table(TableIndex(export.index)),
+                        ExternalKind::Tag | ExternalKind::FuncExact => {
                             unreachable!("refused before")
                         }
                     };
@@ -252,7 +325,14 @@ impl Module {
                 });
                 Extern::Global(GlobalIndex::new(self.globals.len() - 1))
             }
-            TypeRef::Table(_) | TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
+            TypeRef::Table(table) => {
+                self.tables.push(Table {
+                    ty: table_type(&table),
+                    imported: true,
+                });
+                Extern::Table(TableIndex::new(self.tables.len() - 1))
+            }
+            TypeRef::Tag(_) | TypeRef::FuncExact(_) => {
                 unreachable!("refused before")
             }
         };
@@ -326,6 +406,8 @@ impl Module {
                     ValType::I64 => &[ValType::I64],
                     ValType::F32 => &[ValType::F32],
                     ValType::F64 => &[ValType::F64],
+                    ValType::FuncRef => &[ValType::FuncRef],
+                    ValType::ExternRef => &[ValType::ExternRef],
                 },
             },
             wasmparser::BlockType::FuncType(index) => {
@@ -341,6 +423,26 @@ impl Module {
     /// Type of a function.
     pub fn func_type(&self, func: FuncIndex) -> &Arc<FuncType> {
         &self.types[self.functions[func.index()].index()]
+    }
+
+    /// Whether each function can be named as a value: it is exported, or an element or a global refers to it. Validation
+    /// lets `ref.func` name no others.
+    pub fn functions_as_values(&self) -> Vec<bool> {
+        let mut found = vec![false; self.functions.len()];
+        let exported = self.exports.iter().filter_map(|(_, item)| match item {
+            Extern::Func(func) => Some(*func),
+            _ => None,
+        });
+        let items = self.elements.iter().flat_map(|segment| &segment.items);
+        let globals = self.globals.iter().map(|global| &global.init);
+        let initial = items.chain(globals).filter_map(|init| match init {
+            GlobalInit::RefFunc(func) => Some(*func),
+            _ => None,
+        });
+        for func in exported.chain(initial) {
+            found[func.index()] = true;
+        }
+        found
     }
 
     /// Whether a function is imported.
@@ -379,6 +481,15 @@ pub struct BlockSignature<'a> {
     pub results: &'a [ValType],
 }
 
+/// The type of a null reference in a validated body.
+pub(crate) fn null_type(ty: wasmparser::HeapType) -> ValType {
+    if ty == wasmparser::HeapType::FUNC {
+        ValType::FuncRef
+    } else {
+        ValType::ExternRef
+    }
+}
+
 /// A value type that validation let through.
 fn val_type(ty: wasmparser::ValType) -> ValType {
     match ty {
@@ -386,6 +497,8 @@ fn val_type(ty: wasmparser::ValType) -> ValType {
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F32 => ValType::F32,
         wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::FUNCREF => ValType::FuncRef,
+        wasmparser::ValType::EXTERNREF => ValType::ExternRef,
         wasmparser::ValType::V128 | wasmparser::ValType::Ref(_) => {
             unreachable!("refused by validation")
         }
@@ -401,6 +514,46 @@ fn memory_type(memory: &wasmparser::MemoryType, imported: bool) -> MemoryType {
     }
 }
 
+fn table_type(table: &wasmparser::TableType) -> TableType {
+    let elements = |count: u64| u32::try_from(count).expect("validated: a 32-bit table");
+    TableType {
+        element: val_type(wasmparser::ValType::Ref(table.element_type)),
+        min: elements(table.initial),
+        max: table.maximum.map(elements),
+    }
+}
+
+fn element_segment(segment: wasmparser::Element<'_>) -> Result<ElementSegment, BinaryReaderError> {
+    let (ty, items) = match segment.items {
+        ElementItems::Functions(functions) => {
+            let items = functions
+                .into_iter()
+                .map(|func| Ok(GlobalInit::RefFunc(FuncIndex(func?))))
+                .collect::<Result<_, BinaryReaderError>>()?;
+            (ValType::FuncRef, items)
+        }
+        ElementItems::Expressions(ty, expressions) => {
+            let items = expressions
+                .into_iter()
+                .map(|expression| constant(&expression?))
+                .collect::<Result<_, _>>()?;
+            (val_type(wasmparser::ValType::Ref(ty)), items)
+        }
+    };
+    let mode = match segment.kind {
+        ElementKind::Passive => ElementMode::Passive,
+        ElementKind::Declared => ElementMode::Declared,
+        ElementKind::Active {
+            table_index,
+            offset_expr,
+        } => ElementMode::Active {
+            table: TableIndex(table_index.unwrap_or(0)),
+            offset: constant(&offset_expr)?,
+        },
+    };
+    Ok(ElementSegment { mode, ty, items })
+}
+
 /// A constant expression, which without the extended-const proposal is one operator.
 fn constant(expr: &ConstExpr<'_>) -> Result<GlobalInit, BinaryReaderError> {
     Ok(match expr.get_operators_reader().read()? {
@@ -409,6 +562,8 @@ fn constant(expr: &ConstExpr<'_>) -> Result<GlobalInit, BinaryReaderError> {
         Operator::F32Const { value } => GlobalInit::Const(u64::from(value.bits())),
         Operator::F64Const { value } => GlobalInit::Const(value.bits()),
         Operator::GlobalGet { global_index } => GlobalInit::Global(GlobalIndex(global_index)),
+        Operator::RefFunc { function_index } => GlobalInit::RefFunc(FuncIndex(function_index)),
+        Operator::RefNull { .. } => GlobalInit::Const(0),
         _ => unreachable!("refused by validation"),
     })
 }
@@ -452,9 +607,9 @@ fn refuse(bytes: &[u8], error: &BinaryReaderError) -> CompileError {
 
 /// The first thing in a (valid) section that is not supported.
 fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
-    let found =
-        match payload {
-            Payload::TypeSection(types) => types
+    let found = match payload {
+        Payload::TypeSection(types) => {
+            types
                 .clone()
                 .into_iter_with_offsets()
                 .flatten()
@@ -463,64 +618,64 @@ fn unsupported_in(payload: &Payload<'_>) -> Option<(WasmOffset, String)> {
                         .types()
                         .find_map(unsupported_type)
                         .map(|what| (offset, what))
-                }),
-            Payload::ImportSection(imports) => imports
-                .clone()
-                .into_imports_with_offsets()
-                .flatten()
-                .find_map(|(offset, import)| {
-                    let what = match import.ty {
-                        TypeRef::Func(_) => return None,
-                        TypeRef::Memory(memory) => unsupported_memory(&memory)?,
-                        TypeRef::Global(global) => unsupported_value(global.content_type)?,
-                        TypeRef::Table(_) => "imported table".to_owned(),
-                        TypeRef::Tag(_) => "imported tag".to_owned(),
-                        TypeRef::FuncExact(_) => "exact function import".to_owned(),
-                    };
-                    Some((offset, what))
-                }),
-            Payload::TableSection(tables) if tables.count() > 0 => {
-                Some((tables.range().start, "table".to_owned()))
-            }
-            Payload::TagSection(tags) if tags.count() > 0 => {
-                Some((tags.range().start, "tag".to_owned()))
-            }
-            Payload::ElementSection(elements) if elements.count() > 0 => {
-                Some((elements.range().start, "element segment".to_owned()))
-            }
-            Payload::MemorySection(memories) => memories
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .enumerate()
-                .find_map(|(n, (offset, memory))| {
-                    if n > 0 {
-                        return Some((offset, "second memory".to_owned()));
-                    }
-                    unsupported_memory(&memory).map(|what| (offset, what))
-                }),
-            Payload::GlobalSection(globals) => globals
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .find_map(|(offset, global)| {
-                    unsupported_value(global.ty.content_type)
-                        .map(|what| (offset, what))
-                        .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
-                }),
-            Payload::DataSection(segments) => segments
-                .clone()
-                .into_iter_with_offsets()
-                .flatten()
-                .find_map(|(offset, segment)| match &segment.kind {
-                    DataKind::Passive => Some((offset, "passive data segment".to_owned())),
-                    DataKind::Active { offset_expr, .. } => {
-                        unsupported_operator(offset_expr.get_operators_reader())
-                    }
-                }),
-            Payload::CodeSectionEntry(body) => unsupported_in_body(body),
-            _ => None,
-        };
+                })
+        }
+        Payload::ImportSection(imports) => imports
+            .clone()
+            .into_imports_with_offsets()
+            .flatten()
+            .find_map(|(offset, import)| {
+                let what = match import.ty {
+                    TypeRef::Func(_) => return None,
+                    TypeRef::Memory(memory) => unsupported_memory(&memory)?,
+                    TypeRef::Global(global) => unsupported_value(global.content_type)?,
+                    TypeRef::Table(table) => unsupported_table(&table)?,
+                    TypeRef::Tag(_) => "imported tag".to_owned(),
+                    TypeRef::FuncExact(_) => "exact function import".to_owned(),
+                };
+                Some((offset, what))
+            }),
+        Payload::TableSection(tables) => tables
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, table)| unsupported_table(&table.ty).map(|what| (offset, what))),
+        Payload::TagSection(tags) if tags.count() > 0 => {
+            Some((tags.range().start, "tag".to_owned()))
+        }
+        Payload::MemorySection(memories) => memories
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .enumerate()
+            .find_map(|(n, (offset, memory))| {
+                if n > 0 {
+                    return Some((offset, "second memory".to_owned()));
+                }
+                unsupported_memory(&memory).map(|what| (offset, what))
+            }),
+        Payload::GlobalSection(globals) => globals
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, global)| {
+                unsupported_value(global.ty.content_type)
+                    .map(|what| (offset, what))
+                    .or_else(|| unsupported_operator(global.init_expr.get_operators_reader()))
+            }),
+        Payload::DataSection(segments) => segments
+            .clone()
+            .into_iter_with_offsets()
+            .flatten()
+            .find_map(|(offset, segment)| match &segment.kind {
+                DataKind::Passive => Some((offset, "passive data segment".to_owned())),
+                DataKind::Active { offset_expr, .. } => {
+                    unsupported_operator(offset_expr.get_operators_reader())
+                }
+            }),
+        Payload::CodeSectionEntry(body) => unsupported_in_body(body),
+        _ => None,
+    };
     found.map(|(offset, what)| (wasm_offset(offset), what))
 }
 
@@ -540,6 +695,7 @@ fn unsupported_type(ty: &wasmparser::SubType) -> Option<String> {
 fn unsupported_value(ty: wasmparser::ValType) -> Option<String> {
     match ty {
         wasmparser::ValType::V128 => Some("v128 (SIMD)".to_owned()),
+        wasmparser::ValType::FUNCREF | wasmparser::ValType::EXTERNREF => None,
         wasmparser::ValType::Ref(ty) => Some(format!("reference type {ty}")),
         _ => None,
     }
@@ -556,6 +712,18 @@ fn unsupported_memory(memory: &wasmparser::MemoryType) -> Option<String> {
         return None;
     };
     Some(what.to_owned())
+}
+
+fn unsupported_table(table: &wasmparser::TableType) -> Option<String> {
+    if table.table64 {
+        return Some("64-bit table".to_owned());
+    }
+    if table.shared {
+        return Some("shared table".to_owned());
+    }
+    let ty = table.element_type;
+    (ty != wasmparser::RefType::FUNCREF && ty != wasmparser::RefType::EXTERNREF)
+        .then(|| format!("table of reference type {ty}"))
 }
 
 fn unsupported_in_body(body: &FunctionBody<'_>) -> Option<(u64, String)> {
@@ -586,7 +754,22 @@ macro_rules! define_is_supported {
                 $(Operator::$op { .. } => define_is_supported!(proposal $proposal),)*
                 _ => false,
             };
-            proposal && !matches!(operator, Operator::CallIndirect { .. })
+            proposal
+                || matches!(
+                    operator,
+                    Operator::RefNull { .. }
+                        | Operator::RefIsNull
+                        | Operator::RefFunc { .. }
+                        | Operator::TypedSelect { .. }
+                        | Operator::TableGet { .. }
+                        | Operator::TableSet { .. }
+                        | Operator::TableSize { .. }
+                        | Operator::TableGrow { .. }
+                        | Operator::TableFill { .. }
+                        | Operator::TableCopy { .. }
+                        | Operator::TableInit { .. }
+                        | Operator::ElemDrop { .. }
+                )
         }
     };
     (proposal mvp) => { true };

@@ -13,6 +13,10 @@ pub enum ValType {
     F32,
     /// 64-bit float.
     F64,
+    /// A function or null: the address of a `FuncRef` record, or 0.
+    FuncRef,
+    /// A reference of the host's or null: its index in the store's table of references plus 1, or 0.
+    ExternRef,
 }
 
 impl ValType {
@@ -23,7 +27,15 @@ impl ValType {
 
     /// Whether this is one of the 64-bit types.
     pub fn is_64(self) -> bool {
-        matches!(self, Self::I64 | Self::F64)
+        matches!(
+            self,
+            Self::I64 | Self::F64 | Self::FuncRef | Self::ExternRef
+        )
+    }
+
+    /// Whether this is one of the reference types.
+    pub fn is_ref(self) -> bool {
+        matches!(self, Self::FuncRef | Self::ExternRef)
     }
 }
 
@@ -34,6 +46,8 @@ impl fmt::Display for ValType {
             Self::I64 => "i64",
             Self::F32 => "f32",
             Self::F64 => "f64",
+            Self::FuncRef => "funcref",
+            Self::ExternRef => "externref",
         })
     }
 }
@@ -122,6 +136,14 @@ index_type!(
 index_type!(
     /// A global of a module, imported ones first.
     GlobalIndex, "global"
+);
+index_type!(
+    /// A table of a module, imported ones first.
+    TableIndex, "table"
+);
+index_type!(
+    /// An element segment of a module.
+    ElementIndex, "elem"
 );
 index_type!(
     /// A local of a function, parameters first.

@@ -21,6 +21,7 @@ fn compile(text: &str) -> Result<CodeDraft, CompileError> {
         globals: vec![GlobalSlot::Own(4096); module.globals.len()].into(),
         imports: 8192,
         size: 1 << 20,
+        ..VmLayout::default()
     };
     tier0::compile(
         &module,

@@ -278,6 +278,29 @@ unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
     EXIT_RETURNED
 }
 
+unsafe extern "C" fn no_table_grow(_: *mut VmContext, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_fill(_: *mut VmContext, _: u32, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_move(
+    _: *mut VmContext,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_elem_drop(_: *mut VmContext, _: u32) {
+    std::process::abort()
+}
+
 unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
     // SAFETY: as in `host`.
     unsafe {
@@ -365,6 +388,7 @@ impl Machine {
             globals,
             imports,
             size: 8 * u32::try_from(words).expect("small"),
+            ..VmLayout::default()
         };
         let drafts: Vec<CodeDraft> = (imported..module.functions.len())
             .map(|func| {
@@ -454,6 +478,11 @@ impl Machine {
             patchpoint_hit,
             checkpoint,
             memory_grow,
+            table_grow: no_table_grow,
+            table_fill: no_table_fill,
+            table_copy: no_table_move,
+            table_init: no_table_move,
+            elem_drop: no_elem_drop,
             allocate,
             release,
             call_count,

@@ -129,5 +129,6 @@ fn value(ty: ValType, bits: u64) -> Val {
         ValType::I64 => Val::I64(bits.cast_signed()),
         ValType::F32 => Val::F32(wasmi::F32::from_bits(low())),
         ValType::F64 => Val::F64(wasmi::F64::from_bits(bits)),
+        ValType::FuncRef | ValType::ExternRef => panic!("{ty} is not a number"),
     }
 }

@@ -31,6 +31,8 @@ fn wasm_type(ty: Type) -> ValType {
         Type::I64 => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::FuncRef => ValType::FuncRef,
+        Type::ExternRef => ValType::ExternRef,
         Type::Ptr => panic!("an address in a frame state"),
     }
 }

@@ -332,7 +332,7 @@ pub(crate) fn edges(ty: Type) -> Vec<u64> {
         ]
         .map(u64::from)
         .to_vec(),
-        Type::I64 | Type::Ptr => vec![
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => vec![
             0,
             1,
             2,
@@ -435,7 +435,7 @@ pub(crate) fn edges(ty: Type) -> Vec<u64> {
 pub(crate) fn same(ty: Type, a: u64, b: u64) -> bool {
     match ty {
         Type::I32 => a == b,
-        Type::I64 | Type::Ptr => a == b,
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => a == b,
         Type::F32 => u32_of(a) == u32_of(b) || (f32_of(a).is_nan() && f32_of(b).is_nan()),
         Type::F64 => a == b || (f64_of(a).is_nan() && f64_of(b).is_nan()),
     }

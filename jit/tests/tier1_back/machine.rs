@@ -191,6 +191,29 @@ unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
     answer
 }
 
+unsafe extern "C" fn no_table_grow(_: *mut VmContext, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_fill(_: *mut VmContext, _: u32, _: u32, _: u64, _: u32) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_table_move(
+    _: *mut VmContext,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+    _: u32,
+) -> u32 {
+    std::process::abort()
+}
+
+unsafe extern "C" fn no_elem_drop(_: *mut VmContext, _: u32) {
+    std::process::abort()
+}
+
 unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
     // SAFETY: called by guest code that `Machine::run` entered.
     unsafe { host(context) }.grow_by = Some(pages);
@@ -259,6 +282,7 @@ pub(crate) fn layout() -> VmLayout {
             .collect(),
         imports: base + 8 * globals,
         size: u32::try_from(size_of::<Context>()).unwrap(),
+        ..VmLayout::default()
     }
 }
 
@@ -274,6 +298,11 @@ impl Machine {
             },
             checkpoint,
             memory_grow,
+            table_grow: no_table_grow,
+            table_fill: no_table_fill,
+            table_copy: no_table_move,
+            table_init: no_table_move,
+            elem_drop: no_elem_drop,
             allocate,
             release,
             call_count: {

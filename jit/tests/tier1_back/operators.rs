@@ -16,13 +16,15 @@ pub(crate) fn wasm_type(ty: Type) -> ValType {
         Type::I64 | Type::Ptr => ValType::I64,
         Type::F32 => ValType::F32,
         Type::F64 => ValType::F64,
+        Type::FuncRef => ValType::FuncRef,
+        Type::ExternRef => ValType::ExternRef,
     }
 }
 
 fn load_of(ty: Type) -> LoadOp {
     match ty {
         Type::I32 => LoadOp::I32Load,
-        Type::I64 | Type::Ptr => LoadOp::I64Load,
+        Type::I64 | Type::FuncRef | Type::ExternRef | Type::Ptr => LoadOp::I64Load,
         Type::F32 => LoadOp::F32Load,
         Type::F64 => LoadOp::F64Load,
     }

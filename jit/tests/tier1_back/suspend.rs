@@ -156,6 +156,7 @@ fn many_arguments_and_results_travel_through_the_transfer_area() {
             let op = match ty {
                 Type::I32 => BinaryOp::I32Add,
                 Type::I64 | Type::Ptr => BinaryOp::I64Add,
+                Type::FuncRef | Type::ExternRef => panic!("no reference is made here"),
                 Type::F32 => BinaryOp::F32Add,
                 Type::F64 => BinaryOp::F64Add,
             };

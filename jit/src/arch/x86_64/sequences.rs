@@ -5,7 +5,7 @@
 
 use super::{
     masm::{Alu, Cc, FloatBits, FloatOp, Label, Masm, Mem, Rounding, Shift, Width},
-    registers::{CONTEXT, FLOAT_SCRATCH, Gpr, RAX, RDX, SCRATCH, Xmm},
+    registers::{CONTEXT, ENVIRONMENT, FLOAT_SCRATCH, Gpr, RAX, RDX, SCRATCH, Xmm},
 };
 use crate::{
     ir::value::{TrapCode, UnaryOp},
@@ -193,6 +193,39 @@ impl Masm {
             Mem::new(CONTEXT, offsets::MEMORY_LEN),
         );
         self.jcc(Cc::Above, out_of_bounds);
+    }
+
+    // --- Functions as values ----------------------------------------------------------------------------------------
+
+    /// Traps unless `func` is a function of the type with that id.
+    pub fn func_check(&mut self, func: Gpr, type_id: u32, at: WasmOffset) {
+        let null = self.trap_site(TrapCode::UninitializedElement, at);
+        let mismatch = self.trap_site(TrapCode::IndirectCallTypeMismatch, at);
+        self.test(Width::W64, func, func);
+        self.jcc(Cc::Equal, null);
+        let found = Mem::new(func, offsets::FUNC_TYPE);
+        self.alu_imm(Alu::Cmp, Width::W32, found, type_id.cast_signed());
+        self.jcc(Cc::NotEqual, mismatch);
+    }
+
+    /// Calls the function whose record the environment register points to: through the table of functions if it is this
+    /// instance's own.
+    pub fn call_reference(&mut self) {
+        let field = |offset| Mem::new(ENVIRONMENT, offset);
+        let foreign = self.label();
+        let call = self.label();
+        self.alu_to_mem(Alu::Cmp, Width::W64, field(offsets::FUNC_OWNER), CONTEXT);
+        self.jcc(Cc::NotEqual, foreign);
+        self.mov(Width::W64, SCRATCH, field(offsets::FUNC_LOCAL));
+        self.mov(Width::W64, SCRATCH, Mem::new(SCRATCH, offsets::ENTRY_CODE));
+        self.bind(call);
+        self.call(SCRATCH);
+        self.defer(move |masm| {
+            masm.bind(foreign);
+            masm.mov(Width::W64, SCRATCH, field(offsets::FUNC_CODE));
+            masm.mov(Width::W64, ENVIRONMENT, field(offsets::FUNC_ENVIRONMENT));
+            masm.jmp(call);
+        });
     }
 
     // --- Float signs ------------------------------------------------------------------------------------------------

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! A walk over the dominator tree with a scoped table. Reads are numbered by *epoch*: the memory's address and length by
-//! the last call, checkpoint or growing memory; loads by that and the last store; globals by that and the last write to one.
+//! the last call, checkpoint or growing memory; loads by that and the last store; globals by that and the last write to one;
+//! elements and lengths of tables by that and the last write to a table.
 //! Where paths with different epochs meet, a new one begins.
 //!
-//! A bounds check holds for ever, since memory never shrinks.
+//! A bounds check holds for ever, since memories and tables never shrink; so does a check of a function's type.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ struct Epochs {
     all: u32,
     memory: u32,
     globals: u32,
+    tables: u32,
 }
 
 /// What makes two instructions give the same value.
@@ -43,12 +45,19 @@ enum Key {
     GlobalGet(u32, u32),
     /// Holds the largest end checked so far.
     BoundsCheck(Value),
+    TableLoad(u32, Value, u32),
+    TableSize(u32, u32),
+    /// An index that is within a table.
+    TableCheck(u32, Value),
+    /// A function of that type.
+    FuncCheck(Value, u32),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
     Value(Value),
     End(u64),
+    Checked,
 }
 
 /// Runs the pass.
@@ -107,11 +116,14 @@ fn effect(data: &InstData, number: u32, epochs: &mut Epochs) {
             all: number,
             memory: number,
             globals: number,
+            tables: number,
         };
     } else if matches!(data, InstData::Store { .. }) {
         epochs.memory = number;
     } else if matches!(data, InstData::GlobalSet { .. }) {
         epochs.globals = number;
+    } else if matches!(data, InstData::TableStore { .. } | InstData::Table { .. }) {
+        epochs.tables = number;
     }
 }
 
@@ -132,18 +144,21 @@ fn compute_epochs(func: &Function, cfg: &Cfg) -> Vec<Epochs> {
                 all: fresh,
                 memory: fresh,
                 globals: fresh,
+                tables: fresh,
             });
             let meet = |a: u32, b: u32| if a == b { a } else { fresh };
             start = Some(start.map_or(end, |start| Epochs {
                 all: meet(start.all, end.all),
                 memory: meet(start.memory, end.memory),
                 globals: meet(start.globals, end.globals),
+                tables: meet(start.tables, end.tables),
             }));
         }
         let fresh = Epochs {
             all: fresh,
             memory: fresh,
             globals: fresh,
+            tables: fresh,
         };
         let start = start.unwrap_or(fresh);
         starts[block.index()] = start;
@@ -195,6 +210,16 @@ fn number_block(
             scope.insert(key, Entry::Value(value));
             return true;
         }
+        if let InstData::TableStore {
+            table,
+            index,
+            value,
+        } = node.data
+        {
+            let key = Key::TableLoad(table.0, index, epochs.tables);
+            scope.insert(key, Entry::Value(value));
+            return true;
+        }
         let Some(key) = key_of(func, &node.data, epochs) else {
             return true;
         };
@@ -206,6 +231,14 @@ fn number_block(
                 return false;
             }
             scope.insert(key, Entry::End(end));
+            return true;
+        }
+        if node.results.is_empty() {
+            if scope.table.contains_key(&key) {
+                changed = true;
+                return false;
+            }
+            scope.insert(key, Entry::Checked);
             return true;
         }
         let result = node.results[0];
@@ -241,6 +274,10 @@ fn key_of(func: &Function, data: &InstData, epochs: Epochs) -> Option<Key> {
         } => Key::Load(op, index, offset, epochs.memory),
         InstData::GlobalGet { global, .. } => Key::GlobalGet(global.0, epochs.globals),
         InstData::BoundsCheck { index, .. } => Key::BoundsCheck(index),
+        InstData::TableLoad { table, index, .. } => Key::TableLoad(table.0, index, epochs.tables),
+        InstData::TableSize { table } => Key::TableSize(table.0, epochs.tables),
+        InstData::TableCheck { table, index, .. } => Key::TableCheck(table.0, index),
+        InstData::FuncCheck { func, ty } => Key::FuncCheck(func, ty.0),
         _ => return None,
     })
 }
