@@ -81,6 +81,7 @@ pub struct Config {
     pub(crate) stress_normalize: Option<NonZeroU32>,
     pub(crate) max_wasm_stack: usize,
     pub(crate) max_continuations: usize,
+    pub(crate) max_table_elements: usize,
     pub(crate) events: Option<Arc<dyn Fn(Event) + Send + Sync>>,
     pub(crate) compile_with: Option<Arc<dyn Fn(Job) + Send + Sync>>,
 }
@@ -112,6 +113,7 @@ impl Config {
             stress_normalize: None,
             max_wasm_stack: 512 << 10,
             max_continuations: 64 << 20,
+            max_table_elements: 16 << 20,
             events: None,
             compile_with: None,
         };
@@ -217,6 +219,13 @@ impl Config {
     /// exhausted. (A recursion that awaits at every level leaves its frames on the heap.)
     pub fn max_continuations(&mut self, bytes: usize) -> &mut Self {
         self.max_continuations = bytes.min(1 << 40);
+        self
+    }
+
+    /// Most elements that the tables of one store may have together; beyond, `table.grow` gives -1, and a module whose tables
+    /// need more is not instantiated.
+    pub fn max_table_elements(&mut self, elements: usize) -> &mut Self {
+        self.max_table_elements = elements;
         self
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct EngineInner {
     stubs: RwLock<HashMap<FuncType, Stubs>>,
     /// Modules that give a host function to a store, by the function's type.
     host_modules: Mutex<HashMap<FuncType, HostModule>>,
+    /// Every type of a function that a module of this engine has, with its id.
+    type_ids: RwLock<HashMap<FuncType, u32>>,
     epoch: AtomicU64,
     /// Stores that have an epoch deadline, by their id.
     deadlines: Mutex<HashMap<u64, Deadline>>,
@@ -115,6 +117,7 @@ impl Engine {
                 stub_code: CodeCache::new(),
                 stubs: RwLock::default(),
                 host_modules: Mutex::default(),
+                type_ids: RwLock::default(),
                 epoch: AtomicU64::new(0),
                 deadlines: Mutex::default(),
             }),
@@ -176,6 +179,16 @@ impl Engine {
 
     pub(crate) fn remove_deadline(&self, store: u64) {
         self.inner.deadlines.lock().remove(&store);
+    }
+
+    /// The id of a function type, equal for equal types of all modules.
+    pub(crate) fn type_id(&self, ty: &FuncType) -> u32 {
+        if let Some(&known) = self.inner.type_ids.read().get(ty) {
+            return known;
+        }
+        let mut ids = self.inner.type_ids.write();
+        let next = u32::try_from(ids.len()).expect("fewer types than bytes");
+        *ids.entry(ty.clone()).or_insert(next)
     }
 
     /// The stubs of a function type, made when first asked for.

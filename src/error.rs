@@ -230,11 +230,6 @@ pub enum LinkError {
         /// What was defined.
         found: String,
     },
-    /// A data segment does not fit the memory.
-    DataOutOfBounds {
-        /// Which one.
-        segment: usize,
-    },
     /// Something of that name is defined already.
     Duplicate {
         /// Its module name.
@@ -277,10 +272,6 @@ impl fmt::Display for LinkError {
                     "incompatible import type for `{module}::{name}`: expected {expected}, found {found}"
                 )
             }
-            Self::DataOutOfBounds { segment } => write!(
-                f,
-                "out of bounds memory access: data segment {segment} does not fit"
-            ),
             Self::Duplicate { module, name } => write!(f, "`{module}::{name}` is defined twice"),
             Self::OtherStore {
                 module,

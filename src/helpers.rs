@@ -33,6 +33,11 @@ pub(crate) static HELPERS: Helpers = Helpers {
     patchpoint_hit: jit::patchpoint_hit,
     checkpoint,
     memory_grow,
+    table_grow,
+    table_fill,
+    table_copy,
+    table_init,
+    elem_drop,
     allocate,
     release: jit::release,
     call_count: jit::call_count,
@@ -148,6 +153,79 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
         .memory
         .and_then(|memory| core.grow_memory(memory, pages))
         .unwrap_or(u32::MAX)
+}
+
+unsafe extern "C" fn table_grow(
+    context: *mut VmContext,
+    table: u32,
+    element: u64,
+    count: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    core.grow_table(instance.tables[table as usize], count, element)
+        .unwrap_or(u32::MAX)
+}
+
+unsafe extern "C" fn table_fill(
+    context: *mut VmContext,
+    table: u32,
+    start: u32,
+    element: u64,
+    count: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    let done = core.fill_table(instance.tables[table as usize], start, element, count);
+    u32::from(done.is_none())
+}
+
+unsafe extern "C" fn table_copy(
+    context: *mut VmContext,
+    to: u32,
+    from: u32,
+    to_start: u32,
+    from_start: u32,
+    count: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    let [to, from] = [to, from].map(|table| instance.tables[table as usize]);
+    u32::from(
+        core.copy_table((to, to_start), (from, from_start), count)
+            .is_none(),
+    )
+}
+
+unsafe extern "C" fn table_init(
+    context: *mut VmContext,
+    table: u32,
+    segment: u32,
+    to: u32,
+    from: u32,
+    count: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    // SAFETY: called by guest code.
+    let core = unsafe { core(instance) };
+    let this = NonNull::from(instance);
+    u32::from(
+        core.init_table(this, table, segment, (to, from), count)
+            .is_none(),
+    )
+}
+
+unsafe extern "C" fn elem_drop(context: *mut VmContext, segment: u32) {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    instance.dropped_elements[segment as usize] = true;
 }
 
 unsafe extern "C" fn compile(context: *mut VmContext, func: u32) -> usize {

@@ -3,19 +3,21 @@
 use crate::engine::Engine;
 use crate::{
     call::TypedFunc,
-    error::{Error, LinkError, Result},
+    error::{Error, LinkError, Result, Trap},
+    func_ref::{Origin, write_records},
     host::HostFunc,
     linker::{start, start_async},
     memory::{Global, Memory},
     module::Module,
     store::{AsContext, AsContextMut, Store, StoreCore},
+    table::Table,
     types::{ExternType, GlobalType},
     values::{Val, WasmParams, WasmResults},
 };
 use midair_continuation::recycle::FreeLists;
 use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
-    runtime::context::{FuncRef, GlobalSlot, ImportEntry, VmContext},
+    runtime::context::{FuncRef, GlobalSlot, ImportEntry, TableSlot, VmContext},
     wasm::{
         module::{Extern as WasmExtern, GlobalInit, Import},
         types::{FuncIndex, FuncType},
@@ -35,6 +37,10 @@ pub(crate) struct InstanceInner {
     pub(crate) store: NonNull<StoreCore>,
     pub(crate) module: Module,
     pub(crate) memory: Option<u32>,
+    /// Numbers of its tables in the store.
+    pub(crate) tables: Box<[u32]>,
+    /// Element segments that are empty by now.
+    pub(crate) dropped_elements: Box<[bool]>,
     /// Host functions it imports, kept alive.
     imports: Box<[Arc<HostFunc>]>,
 }
@@ -56,6 +62,20 @@ impl InstanceInner {
         unsafe { dealloc(this.cast().as_ptr(), layout) };
     }
 
+    /// The bits of a constant expression, whose globals are initialized.
+    pub(crate) fn constant(&self, this: NonNull<Self>, init: GlobalInit) -> u64 {
+        match init {
+            GlobalInit::Imported => unreachable!("an imported global has no expression"),
+            GlobalInit::Const(bits) => bits,
+            // SAFETY: within the store.
+            GlobalInit::Global(global) => unsafe { self.global(this, global.index()).read() },
+            GlobalInit::RefFunc(func) => {
+                let record = self.record(this, func).expect("it is named as a value");
+                record.as_ptr().expose_provenance() as u64
+            }
+        }
+    }
+
     /// The word of a global, wherever it lies.
     pub(crate) fn global(&self, this: NonNull<Self>, index: usize) -> NonNull<u64> {
         match self.module.inner.code.layout.globals[index] {
@@ -68,7 +88,7 @@ impl InstanceInner {
     }
 }
 
-fn word_at(instance: NonNull<InstanceInner>, offset: i32) -> NonNull<u64> {
+pub(crate) fn word_at(instance: NonNull<InstanceInner>, offset: i32) -> NonNull<u64> {
     let offset = usize::try_from(offset).expect("behind the fixed part");
     // SAFETY: the layout keeps offsets within the allocation.
     unsafe { instance.cast::<u8>().add(offset) }.cast()
@@ -96,6 +116,8 @@ pub enum Extern {
     Memory(Memory),
     /// A global.
     Global(Global),
+    /// A table.
+    Table(Table),
 }
 
 impl From<Func> for Extern {
@@ -113,6 +135,12 @@ impl From<Memory> for Extern {
 impl From<Global> for Extern {
     fn from(global: Global) -> Self {
         Self::Global(global)
+    }
+}
+
+impl From<Table> for Extern {
+    fn from(table: Table) -> Self {
+        Self::Table(table)
     }
 }
 
@@ -155,6 +183,7 @@ impl Extern {
             Self::Func(func) => ExternType::Func(func.ty(store)),
             Self::Memory(memory) => ExternType::Memory(memory.ty(store)),
             Self::Global(global) => ExternType::Global(global.ty(store)),
+            Self::Table(table) => ExternType::Table(table.ty(store)),
         }
     }
 
@@ -164,6 +193,7 @@ impl Extern {
             Self::Func(func) => func.store,
             Self::Memory(memory) => memory.store,
             Self::Global(global) => global.store,
+            Self::Table(table) => table.store,
         }
     }
 
@@ -173,6 +203,7 @@ impl Extern {
             Self::Func(_) => "a function",
             Self::Memory(_) => "a memory",
             Self::Global(_) => "a global",
+            Self::Table(_) => "a table",
         };
         if self.store() != core.id {
             return Err(LinkError::OtherStore {
@@ -186,6 +217,7 @@ impl Extern {
             Self::Func(func) => Provided::Guest(func),
             Self::Memory(memory) => Provided::Memory(memory),
             Self::Global(global) => Provided::Global(global),
+            Self::Table(table) => Provided::Table(table),
         })
     }
 
@@ -202,6 +234,15 @@ impl Extern {
     pub fn into_memory(self) -> Option<Memory> {
         if let Self::Memory(memory) = self {
             Some(memory)
+        } else {
+            None
+        }
+    }
+
+    /// The table, if it is one.
+    pub fn into_table(self) -> Option<Table> {
+        if let Self::Table(table) = self {
+            Some(table)
         } else {
             None
         }
@@ -474,6 +515,10 @@ impl Instance {
                 store: self.store,
                 index: instance.memory.expect("validated"),
             }),
+            WasmExtern::Table(index) => Extern::Table(Table {
+                store: self.store,
+                index: instance.tables[index.index()],
+            }),
             WasmExtern::Global(index) => {
                 let global = &instance.module.inner.code.module.globals[index.index()];
                 Extern::Global(Global {
@@ -511,6 +556,11 @@ impl Instance {
         self.get_export(store, name)?.into_memory()
     }
 
+    /// An exported table.
+    pub fn get_table(&self, store: impl AsContext, name: &str) -> Option<Table> {
+        self.get_export(store, name)?.into_table()
+    }
+
     /// An exported global.
     pub fn get_global(&self, store: impl AsContext, name: &str) -> Option<Global> {
         self.get_export(store, name)?.into_global()
@@ -530,6 +580,7 @@ pub(crate) enum Provided {
     Guest(Func),
     Memory(Memory),
     Global(Global),
+    Table(Table),
 }
 
 impl Provided {
@@ -541,6 +592,7 @@ impl Provided {
             Self::Guest(func) => ExternType::Func(FuncType::clone(unsafe { func.type_ref() })),
             Self::Memory(memory) => ExternType::Memory(memory.type_in(core)),
             Self::Global(global) => ExternType::Global(GlobalType::new(global.ty, global.mutable)),
+            Self::Table(table) => ExternType::Table(core.tables[table.index as usize].current_ty()),
         }
     }
 }
@@ -571,6 +623,14 @@ impl StoreCore {
             && !ty.imported
         {
             memory = Some(core.add_memory(ty.min, ty.max)?.index);
+        }
+        let mut tables: Vec<u32> = Vec::with_capacity(wasm.tables.len());
+        tables.extend(provided.iter().filter_map(|item| match item {
+            Provided::Table(table) => Some(table.index),
+            _ => None,
+        }));
+        for table in &wasm.tables[tables.len()..] {
+            tables.push(core.add_table(table.ty)?);
         }
         core.reserve_transfer(module.inner.transfer_words);
         let hosts: Vec<Arc<HostFunc>> = provided
@@ -619,6 +679,8 @@ impl StoreCore {
             store: this,
             module: module.clone(),
             memory,
+            tables: tables.into(),
+            dropped_elements: vec![false; wasm.elements.len()].into(),
             imports: hosts.into(),
         };
         // SAFETY: fresh memory with room for it.
@@ -629,6 +691,7 @@ impl StoreCore {
 
         let mut function = 0;
         let mut global = 0;
+        let mut origins = Vec::new();
         for item in provided {
             match item {
                 Provided::Host(host) => {
@@ -641,11 +704,13 @@ impl StoreCore {
                             environment,
                         });
                     };
+                    origins.push(Origin::HOST);
                     function += 1;
                 }
                 Provided::Guest(func) => {
                     let entry = word_at(inner, code.layout.import(function)).cast::<ImportEntry>();
                     let value = core.cross_instance_import(func);
+                    origins.push(func.origin());
                     // SAFETY: within the instance.
                     unsafe { entry.write(value) };
                     function += 1;
@@ -662,7 +727,24 @@ impl StoreCore {
                     };
                     global += 1;
                 }
-                Provided::Memory(_) => (),
+                Provided::Memory(_) | Provided::Table(_) => (),
+            }
+        }
+        // SAFETY: it is fresh, and its import entries were just written.
+        unsafe { write_records(inner, module, &origins) };
+        // SAFETY: owned by the store.
+        let tables = unsafe { &(*inner.as_ptr()).tables };
+        for (&slot, &table) in code.layout.tables.iter().zip(tables) {
+            let table = &mut core.tables[table as usize];
+            match slot {
+                // SAFETY: within the instance, which lives as long as the store.
+                TableSlot::Own(offset) => unsafe {
+                    table.describe_at(word_at(inner, offset).cast());
+                },
+                // SAFETY: within the instance.
+                TableSlot::Imported(offset) => unsafe {
+                    word_at(inner, offset).cast().write(table.descriptor());
+                },
             }
         }
         core.instances.push(inner);
@@ -674,26 +756,19 @@ impl StoreCore {
         // SAFETY: in the store now.
         let instance = unsafe { inner.as_ref() };
         for (index, global) in wasm.globals.iter().enumerate() {
-            let bits = match global.init {
-                GlobalInit::Imported => continue,
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized before, as it is imported.
-                GlobalInit::Global(other) => unsafe {
-                    instance.global(inner, other.index()).read()
-                },
-            };
+            if global.init == GlobalInit::Imported {
+                continue;
+            }
+            let bits = instance.constant(inner, global.init);
             // SAFETY: within the instance.
             unsafe { instance.global(inner, index).write(bits) };
         }
-        for (segment, data) in wasm.data.iter().enumerate() {
-            let offset = match data.offset {
-                GlobalInit::Const(bits) => bits,
-                // SAFETY: initialized above.
-                GlobalInit::Global(global) => unsafe {
-                    instance.global(inner, global.index()).read()
-                },
-                GlobalInit::Imported => unreachable!("a data segment's offset is an expression"),
-            };
+        // what was written before a segment that does not fit stays written
+        if core.init_tables(inner).is_none() {
+            return Err(Error::new(Trap::TableOutOfBounds));
+        }
+        for data in &wasm.data {
+            let offset = instance.constant(inner, data.offset);
             let bytes = &wasm.bytes[data.bytes.clone()];
             let memory = memory.expect("validated");
             let handle = Memory {
@@ -702,7 +777,7 @@ impl StoreCore {
             };
             let offset = usize::try_from(offset & u64::from(u32::MAX)).expect("32 bits");
             if !core.write_memory(handle, offset, bytes) {
-                return Err(LinkError::DataOutOfBounds { segment }.into());
+                return Err(Error::new(Trap::MemoryOutOfBounds));
             }
         }
         let start = wasm.start.map(|index| Func {
@@ -746,6 +821,16 @@ fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Re
                 let data = &core.memories[memory.index as usize];
                 data.pages() >= ty.min
                     && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
+            }
+            (WasmExtern::Table(index), Provided::Table(table)) => {
+                let ty = wasm.tables[index.index()].ty;
+                let table = &core.tables[table.index as usize];
+                let found = table.ty();
+                found.element == ty.element
+                    && table.len() >= ty.min
+                    && ty
+                        .max
+                        .is_none_or(|max| found.max.is_some_and(|found| found <= max))
             }
             (WasmExtern::Global(index), Provided::Global(global)) => {
                 let ty = &wasm.globals[index.index()];

@@ -51,6 +51,10 @@ mod instance;
 
 mod memory;
 
+mod table;
+
+mod func_ref;
+
 mod references;
 
 mod values;
@@ -84,6 +88,7 @@ pub use pre::InstancePre;
 pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
+pub use table::Table;
 pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType};
 pub use values::{Val, WasmParams, WasmResults, WasmTy};
 
@@ -92,6 +97,7 @@ pub use midair_jit::{
     code::draft::CodeKind,
     observe::events::Event,
     runtime::functions::Job,
+    wasm::module::TableType,
     wasm::types::{FuncType, ValType},
 };
 

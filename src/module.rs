@@ -1,10 +1,15 @@
 //! A guest module, validated and ready to be instantiated.
 
-use crate::{engine::Engine, error::Result, instance::InstanceInner};
+use crate::{
+    engine::Engine,
+    error::Result,
+    func_ref::{FuncRecord, type_ids},
+    instance::InstanceInner,
+};
 use midair_jit::{
     frame::abi,
     runtime::{
-        context::{GlobalSlot, ImportEntry, VmLayout},
+        context::{GlobalSlot, ImportEntry, TableDescriptor, TableSlot, VmLayout},
         functions::CompiledModule,
     },
     wasm::module::{GlobalInit, Module as WasmModule},
@@ -45,7 +50,7 @@ impl Module {
             .map(|ty| abi::transfer_words(ty))
             .max()
             .unwrap_or(0);
-        let layout = layout(&module);
+        let layout = layout(engine, &module);
         let code = CompiledModule::new(module, layout, Arc::clone(&engine.inner.shared))?;
         Ok(Self::from_code(engine, code, transfer_words))
     }
@@ -105,8 +110,8 @@ impl Module {
     }
 }
 
-/// Globals and imports follow the instance's fixed part.
-fn layout(module: &WasmModule) -> VmLayout {
+/// Globals, tables, functions as values and imports follow the instance's fixed part.
+fn layout(engine: &Engine, module: &WasmModule) -> VmLayout {
     let offset =
         |bytes: usize| i32::try_from(bytes).expect("validation bounds globals and imports");
     let mut end = size_of::<InstanceInner>().next_multiple_of(8);
@@ -123,11 +128,39 @@ fn layout(module: &WasmModule) -> VmLayout {
             }
         })
         .collect();
+    let tables = module
+        .tables
+        .iter()
+        .map(|table| {
+            let at = offset(end);
+            if table.imported {
+                end += 8;
+                TableSlot::Imported(at)
+            } else {
+                end += size_of::<TableDescriptor>();
+                TableSlot::Own(at)
+            }
+        })
+        .collect();
+    let func_refs = module
+        .functions_as_values()
+        .into_iter()
+        .map(|named| {
+            named.then(|| {
+                let at = offset(end);
+                end += size_of::<FuncRecord>();
+                at
+            })
+        })
+        .collect();
     let imports = offset(end);
     end += module.imported_functions as usize * size_of::<ImportEntry>();
     VmLayout {
         globals,
+        tables,
         imports,
+        func_refs,
+        type_ids: type_ids(engine, &module.types),
         size: u32::try_from(end).expect("validation bounds globals and imports"),
     }
 }

@@ -282,6 +282,12 @@ impl StoreCore {
             }
             marks.visited += globals.len();
         }
+        for table in &self.tables {
+            if table.ty().element == ValType::ExternRef {
+                table.elements().iter().for_each(|&word| marks.word(word));
+                marks.visited += table.elements().len();
+            }
+        }
         for global in &self.reference_globals {
             // SAFETY: of this store.
             marks.word(unsafe { global.read() });

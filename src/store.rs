@@ -9,6 +9,7 @@ use crate::{
     memory::MemoryData,
     references::{References, collect_all, drop_payloads},
     resumption::OwnedCall,
+    table::TableData,
 };
 use midair_jit::{
     arch::x86_64::cross_instance::CrossCall,
@@ -46,6 +47,7 @@ pub(crate) struct StoreCore {
     pub(crate) engine: Engine,
     pub(crate) instances: Vec<NonNull<InstanceInner>>,
     pub(crate) memories: Vec<MemoryData>,
+    pub(crate) tables: Vec<TableData>,
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
     /// Those of them that hold an externref.
@@ -91,6 +93,7 @@ impl<T> Store<T> {
             engine: engine.clone(),
             instances: Vec::new(),
             memories: Vec::new(),
+            tables: Vec::new(),
             globals: Vec::new(),
             reference_globals: Vec::new(),
             references: References::default(),

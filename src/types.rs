@@ -2,7 +2,7 @@
 
 use crate::module::Module;
 use midair_jit::wasm::{
-    module::Extern as WasmExtern,
+    module::{Extern as WasmExtern, TableType},
     types::{FuncType, ValType},
 };
 use std::fmt;
@@ -17,6 +17,8 @@ pub enum ExternType {
     Memory(MemoryType),
     /// A global's.
     Global(GlobalType),
+    /// A table's.
+    Table(TableType),
 }
 
 impl ExternType {
@@ -32,6 +34,15 @@ impl ExternType {
     /// The type of the memory, if it is one.
     pub fn memory(&self) -> Option<&MemoryType> {
         if let Self::Memory(ty) = self {
+            Some(ty)
+        } else {
+            None
+        }
+    }
+
+    /// The type of the table, if it is one.
+    pub fn table(&self) -> Option<&TableType> {
+        if let Self::Table(ty) = self {
             Some(ty)
         } else {
             None
@@ -54,6 +65,13 @@ impl fmt::Display for ExternType {
             Self::Func(ty) => write!(f, "a function {ty}"),
             Self::Memory(ty) => write!(f, "{ty}"),
             Self::Global(ty) => write!(f, "{ty}"),
+            Self::Table(ty) => {
+                write!(f, "a table of at least {}", ty.min)?;
+                if let Some(max) = ty.max {
+                    write!(f, " and at most {max}")?;
+                }
+                write!(f, " elements of type {}", ty.element)
+            }
         }
     }
 }
@@ -177,6 +195,7 @@ impl Module {
                 let ty = wasm.memory.expect("validated");
                 ExternType::Memory(MemoryType::new(ty.min, ty.max))
             }
+            WasmExtern::Table(table) => ExternType::Table(wasm.tables[table.index()].ty),
             WasmExtern::Global(global) => {
                 let ty = &wasm.globals[global.index()];
                 ExternType::Global(GlobalType::new(ty.ty, ty.mutable))
