@@ -135,7 +135,7 @@ fn call(run: &Run) -> Result<String, Ending> {
         let func = instance.get_func(&store, name).expect("its type was found");
         let arguments: Vec<Val> = arguments.into_iter().map(value).collect();
         for result in func.call(&mut store, &arguments)? {
-            let _ = writeln!(text, "{}", printed(result));
+            let _ = writeln!(text, "{}", printed(&result));
         }
     }
     Ok(text)
@@ -150,13 +150,15 @@ fn value(argument: Argument) -> Val {
     }
 }
 
-fn printed(value: Val) -> Argument {
-    match value {
-        Val::I32(value) => Argument::I32(value),
-        Val::I64(value) => Argument::I64(value),
-        Val::F32(bits) => Argument::F32(bits),
-        Val::F64(bits) => Argument::F64(bits),
-    }
+fn printed(value: &Val) -> String {
+    let argument = match value {
+        Val::I32(value) => Argument::I32(*value),
+        Val::I64(value) => Argument::I64(*value),
+        Val::F32(bits) => Argument::F32(*bits),
+        Val::F64(bits) => Argument::F64(*bits),
+        Val::FuncRef(_) | Val::ExternRef(_) => return value.to_string(),
+    };
+    argument.to_string()
 }
 
 /// The exported functions.
