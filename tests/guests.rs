@@ -5,9 +5,10 @@
 //! is computed here, by the same source compiled for the host where it is Rust, by an independent program where it is
 //! AssemblyScript, and recorded by a native build of the same source where it is C.
 
-mod guests;
+#[path = "guests/all.rs"]
+mod all;
 
-use guests::{GUESTS, Guest, host};
+use all::{GUESTS, Guest, host};
 use midair::{
     AsyncCaller, Awaiter, Caller, CodeKind, Config, Engine, Error, Event, Linker, Module,
     Resumption, ResumptionPath, Store, Tiers, TypedFunc, executor,
@@ -128,7 +129,9 @@ async fn fill(
     // the guest waits; its locals are where it said
     caller.with(|mut caller| {
         caller.data_mut().awaits.fetch_add(1, Ordering::Relaxed);
-        let memory = caller.get_export("memory").and_then(midair::Extern::into_memory);
+        let memory = caller
+            .get_export("memory")
+            .and_then(midair::Extern::into_memory);
         let memory = memory.ok_or_else(|| Error::msg("no memory is exported"))?;
         let mut bytes = vec![0; len as usize];
         host::fill(&mut bytes, seed);
@@ -146,11 +149,15 @@ fn linker(engine: &Engine, drive: Drive) -> Result<Linker<Arc<Seen>>, Error> {
             Token(x)
         })?;
     } else {
-        linker.func_wrap_async("host", "next", |caller: AsyncCaller<Arc<Seen>>, x: u32| async move {
-            caller.with(|caller| caller.data().awaits.fetch_add(1, Ordering::Relaxed))?;
-            Pause(1).await;
-            Ok::<u32, Error>(host::next(x))
-        })?;
+        linker.func_wrap_async(
+            "host",
+            "next",
+            |caller: AsyncCaller<Arc<Seen>>, x: u32| async move {
+                caller.with(|caller| caller.data().awaits.fetch_add(1, Ordering::Relaxed))?;
+                Pause(1).await;
+                Ok::<u32, Error>(host::next(x))
+            },
+        )?;
     }
     Ok(linker)
 }
@@ -209,7 +216,9 @@ fn run_guest(
         let (export, argument) = (known.export, known.argument);
         let failed = |error: Error| format!("{name}: {export}({argument}): {error:?}");
         let instance = executor::block_on(pre.instantiate_async(&mut store)).map_err(failed)?;
-        let func = instance.get_typed_func(&store, export).map_err(failed)?;
+        let func = instance
+            .get_typed_func::<u32, u64>(&store, export)
+            .map_err(failed)?;
         let awaited = of(&seen.awaits);
         // twice: an instance can be used again, and its state is as it was
         for _ in 0..2 {
@@ -257,7 +266,9 @@ fn osr_everywhere(config: &mut Config) {
 
 #[test]
 fn in_tier0() {
-    let tier0 = |config: &mut Config| drop(config.tiers(Tiers::Tier0));
+    let tier0 = |config: &mut Config| {
+        config.tiers(Tiers::Tier0);
+    };
     let seen = run(tier0, Drive::Poll, false);
     some(&[&seen.tier0]);
     none(&[&seen.osr, &seen.tier1, &seen.jumps]);
@@ -265,7 +276,9 @@ fn in_tier0() {
 
 #[test]
 fn in_tier1() {
-    let tier1 = |config: &mut Config| drop(config.tiers(Tiers::Tier1));
+    let tier1 = |config: &mut Config| {
+        config.tiers(Tiers::Tier1);
+    };
     let seen = run(tier1, Drive::Poll, false);
     some(&[&seen.tier1, &seen.jumps]);
     none(&[&seen.tier0, &seen.osr, &seen.not_optimized]);
@@ -286,7 +299,11 @@ fn with_osr_at_every_loop() {
 
 #[test]
 fn in_every_way_to_resume() {
-    for path in [ResumptionPath::Patchpoint, ResumptionPath::ViaTier0, ResumptionPath::Direct] {
+    for path in [
+        ResumptionPath::Patchpoint,
+        ResumptionPath::ViaTier0,
+        ResumptionPath::Direct,
+    ] {
         let configure = |config: &mut Config| {
             osr_everywhere(config);
             config.resumption(path);
@@ -349,7 +366,12 @@ fn a_guest_comes_back_from_bytes() -> Result<(), Error> {
     for guest in GUESTS {
         let bytes = Module::new(&engine, guest.wasm)?.serialize();
         let guest = Guest {
-            wasm: Module::deserialize(&engine, &bytes)?.code().module.bytes.to_vec().leak(),
+            wasm: Module::deserialize(&engine, &bytes)?
+                .code()
+                .module
+                .bytes
+                .to_vec()
+                .leak(),
             ..*guest
         };
         run_guest(&guest, &engine, Drive::Poll, true, &seen).unwrap_or_else(|e| panic!("{e}"));

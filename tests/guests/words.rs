@@ -28,8 +28,10 @@ pub(super) extern "C" fn words(n: u32) -> u64 {
     let mut counts = BTreeMap::<String, u64>::new();
     for i in 0..n {
         let x = next(i);
-        let letter = |j| char::from(b'a' + (x >> (8 + 2 * j) & 3).to_le_bytes()[0]);
-        *counts.entry((0..1 + x % 2).map(letter).collect()).or_default() += 1;
+        let letter = |j: u32| char::from(b'a' + (x >> (8 + 2 * j) & 3).to_le_bytes()[0]);
+        *counts
+            .entry((0..1 + x % 2).map(letter).collect())
+            .or_default() += 1;
     }
     counts.iter().fold(0u64, |sum, (word, count)| {
         let sum = word.bytes().fold(sum, |sum, byte| {

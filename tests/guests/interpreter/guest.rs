@@ -203,14 +203,31 @@ fn run(program: &[u32], natives: &[Native], argument: u64) -> u64 {
     }
 }
 
+/// A word of a program: an operator or an operand.
+trait Word {
+    fn word(self) -> u32;
+}
+
+impl Word for Op {
+    fn word(self) -> u32 {
+        self as u32
+    }
+}
+
+impl Word for u32 {
+    fn word(self) -> u32 {
+        self
+    }
+}
+
 macro_rules! program {
-    ($($word:expr),* $(,)?) => { [$($word as u32),*] };
+    ($($word:expr),* $(,)?) => { [$(Word::word($word)),*] };
 }
 
 /// The `n`-th Fibonacci number, by recursion.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn fibonacci(n: u32) -> u64 {
-    let program = program![
+pub(crate) extern "C" fn fibonacci(n: u32) -> u64 {
+    let program = program! {
         Op::Load, 0,
         Op::Call, 5,
         Op::Halt,
@@ -231,14 +248,14 @@ pub extern "C" fn fibonacci(n: u32) -> u64 {
         Op::Call, 5,
         Op::Add,
         Op::Return,
-    ];
+    };
     run(&program, &NATIVES, u64::from(n))
 }
 
 /// Primes below `n` (at most 1000), by a sieve in the machine's memory.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn primes(n: u32) -> u64 {
-    let program = program![
+pub(crate) extern "C" fn primes(n: u32) -> u64 {
+    let program = program! {
         // register 0: the limit, 1: the candidate, 2: a multiple, 3: the count
         Op::Push, 2,
         Op::Store, 1,
@@ -280,14 +297,14 @@ pub extern "C" fn primes(n: u32) -> u64 {
         // 59
         Op::Load, 3,
         Op::Halt,
-    ];
+    };
     run(&program, &NATIVES, u64::from(n))
 }
 
 /// Mixes `n` numbers with native functions, one of which waits for the host.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn mix(n: u32) -> u64 {
-    let program = program![
+pub(crate) extern "C" fn mix(n: u32) -> u64 {
+    let program = program! {
         // register 0: how many are left, 1: the sum
         Op::Load, 0,
         Op::JumpIfZero, 29,
@@ -311,6 +328,6 @@ pub extern "C" fn mix(n: u32) -> u64 {
         Op::Native, 3,
         Op::Xor,
         Op::Halt,
-    ];
+    };
     run(&program, &NATIVES, u64::from(n))
 }

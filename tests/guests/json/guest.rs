@@ -155,14 +155,18 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<f64> {
         let from = self.at;
-        while self.peek().is_some_and(|c| c.is_ascii_digit() || "+-.eE".contains(c)) {
+        while self
+            .peek()
+            .is_some_and(|c| c.is_ascii_digit() || "+-.eE".contains(c))
+        {
             self.at += 1;
         }
         let text = &self.text[from..self.at];
         if text.is_empty() {
             return Err(Error::Unexpected(self.take()?, from).into());
         }
-        text.parse().map_err(|_| Error::Number(text.to_owned()).into())
+        text.parse()
+            .map_err(|_| Error::Number(text.to_owned()).into())
     }
 }
 
@@ -221,7 +225,11 @@ fn document(n: u32) -> String {
             2 => write!(text, "{}", f64::from(random) / 1024.0),
             3 => write!(text, "-{}e-{}", random % 1000, random % 30),
             4 => write!(text, "\"tab\\t quote \\\" \\u00e4 {}\"", random),
-            5 => write!(text, "{{\"a\": [1, 2, {{\"b\": {}}}], \"c\": \"\"}}", random % 11),
+            5 => write!(
+                text,
+                "{{\"a\": [1, 2, {{\"b\": {}}}], \"c\": \"\"}}",
+                random % 11
+            ),
             6 => write!(text, "[{}]", vec!["0.5"; (random % 5) as usize].join(" , ")),
             _ => write!(text, "{random}"),
         };
@@ -232,7 +240,7 @@ fn document(n: u32) -> String {
 
 /// Makes a document, parses it, prints it, parses that, and says what it is.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn round_trip(n: u32) -> u64 {
+pub(crate) extern "C" fn round_trip(n: u32) -> u64 {
     let value = parse(&document(n)).expect("a document");
     let printed = value.to_string();
     let again = parse(&printed).expect("what was printed");
@@ -242,7 +250,7 @@ pub extern "C" fn round_trip(n: u32) -> u64 {
 
 /// What is wrong with documents that were cut off.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn errors(n: u32) -> u64 {
+pub(crate) extern "C" fn errors(n: u32) -> u64 {
     let mut text = document(n);
     let mut sum = 0u64;
     while text.pop().is_some() && text.len() % 7 != 3 {

@@ -62,7 +62,13 @@ impl Parser<'_> {
 
     /// Makes room for one instruction in front of what begins at `from`.
     fn insert(&mut self, from: usize, inst: Inst) {
-        let moved = |target: u8| if usize::from(target) >= from { target + 1 } else { target };
+        let moved = |target: u8| {
+            if usize::from(target) >= from {
+                target + 1
+            } else {
+                target
+            }
+        };
         let mut at = self.regex.len;
         while at > from {
             self.regex.insts[at] = match self.regex.insts[at - 1] {
@@ -198,7 +204,10 @@ fn longest(regex: &Regex, text: &[u8]) -> Option<usize> {
             match regex.insts[thread as usize] {
                 Inst::Match => found = Some(at),
                 Inst::Set(set) => {
-                    if text.get(at).is_some_and(|byte| set >> (byte & 127) & 1 == 1) {
+                    if text
+                        .get(at)
+                        .is_some_and(|byte| set >> (byte & 127) & 1 == 1)
+                    {
                         next.add(regex, thread as u8 + 1);
                     }
                 }
@@ -225,7 +234,7 @@ const PATTERNS: [&[u8]; 7] = [
 
 /// All matches of all patterns in text that comes from the host line by line.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn matches(lines: u32) -> u64 {
+pub(crate) extern "C" fn matches(lines: u32) -> u64 {
     let mut sum = 0xcbf2_9ce4_8422_2325u64;
     let mut line = [0u8; 80];
     for number in 0..lines {

@@ -35,7 +35,7 @@ fn mixed(sum: u64, bytes: &[u8]) -> u64 {
 
 /// A loop that awaits, with an array whose address the host has.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn filled(n: u32) -> u64 {
+pub(crate) extern "C" fn filled(n: u32) -> u64 {
     let mut bytes = [0u8; 96];
     let mut sums = [0u64; 4];
     for turn in 0..n {
@@ -70,7 +70,9 @@ fn deeper(outer: Option<&Frame<'_>>, depth: u32, left: u32) -> u64 {
         let mut next = Some(frame);
         while let Some(frame) = next {
             for &word in &frame.scratch {
-                sum = sum.wrapping_mul(31).wrapping_add(u64::from(word ^ frame.depth));
+                sum = sum
+                    .wrapping_mul(31)
+                    .wrapping_add(u64::from(word ^ frame.depth));
             }
             next = frame.outer;
         }
@@ -79,19 +81,22 @@ fn deeper(outer: Option<&Frame<'_>>, depth: u32, left: u32) -> u64 {
         deeper(Some(frame), depth + 1, left - 1)
     };
     // nobody has written to it meanwhile
-    let kept = frame.scratch.iter().fold(0u64, |sum, &word| sum + u64::from(word));
+    let kept = frame
+        .scratch
+        .iter()
+        .fold(0u64, |sum, &word| sum + u64::from(word));
     beneath.rotate_left(5) ^ kept
 }
 
 /// Frames `n` deep, each with an array that the next one refers to; every frame awaits three times.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn nested(n: u32) -> u64 {
+pub(crate) extern "C" fn nested(n: u32) -> u64 {
     deeper(None, 0, n)
 }
 
 /// Sorts numbers that come from the host one by one into an array, by insertion.
 #[cfg_attr(target_arch = "wasm32", unsafe(no_mangle))]
-pub extern "C" fn sorted(n: u32) -> u64 {
+pub(crate) extern "C" fn sorted(n: u32) -> u64 {
     let mut numbers = [0u32; 64];
     let n = (n as usize).min(numbers.len());
     for len in 0..n {
@@ -103,7 +108,9 @@ pub extern "C" fn sorted(n: u32) -> u64 {
     }
     let mut sum = 0u64;
     for pair in numbers[..n].windows(2) {
-        sum = sum.wrapping_mul(1_000_003).wrapping_add(u64::from(pair[1] - pair[0]));
+        sum = sum
+            .wrapping_mul(1_000_003)
+            .wrapping_add(u64::from(pair[1] - pair[0]));
     }
     sum
 }

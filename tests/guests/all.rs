@@ -45,19 +45,19 @@ pub(crate) mod host {
 pub(crate) struct Guest {
     pub(crate) name: &'static str,
     pub(crate) wasm: &'static [u8],
-    answers: Answers,
+    pub(crate) answers: Answers,
 }
 
 /// Exports with their arguments, and how the answer is known.
 #[derive(Clone, Copy)]
-enum Answers {
+pub(crate) enum Answers {
     /// By calling the function itself.
     Native(&'static [Native]),
     /// By lines `export argument answer`; which of them take long.
     Recorded(&'static str, fn(&str, u32) -> bool),
 }
 
-struct Native {
+pub(crate) struct Native {
     export: &'static str,
     func: extern "C" fn(u32) -> u64,
     awaits: bool,
