@@ -28,7 +28,7 @@ use midair_continuation::{
     header::{FLAG_COUNT_RESUMES, FLAG_HOST_LEAF, FLAG_SWITCH, LeafType},
 };
 use midair_jit::{
-    arch::x86_64::enter::{Exit, enter},
+    arch::x86_64::enter::enter,
     code::{draft::CodeKind, published::Site},
     frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED},
     observe::events::Event,
@@ -331,30 +331,38 @@ impl StoreCore {
             unsafe { &*this.as_ptr() }.observe(|| Event::Return);
             return Outcome::Returned(exit.context);
         }
+        if exit.word == EXIT_SUSPENDED {
+            // SAFETY: (2).
+            return unsafe { Self::left_suspended::<true>(this, exit.context, ptr::null_mut()) };
+        }
         // SAFETY: (2).
-        unsafe { Self::left(this, exit, ptr::null_mut()) }
+        unsafe { &mut *this.as_ptr() }.trapped(ptr::null_mut());
+        Outcome::Trapped
     }
 
-    /// Guest code left without having returned: it is suspended, and `rest` waits for its results, or it trapped.
+    /// Guest code left suspended, and `rest` waits for its results.
     ///
     /// # Safety
-    /// The caller uses the store exclusively and owns `rest`.
+    /// The caller uses the store exclusively and owns `rest`; guest code left in `context`. `WATCHED` may be false only if
+    /// the store is not.
     #[inline(always)]
-    unsafe fn left(this: NonNull<Self>, exit: Exit, rest: *mut Header) -> Outcome {
-        // SAFETY: the caller's.
-        let core = unsafe { &mut *this.as_ptr() };
-        if exit.word != EXIT_SUSPENDED {
-            core.trapped(rest);
-            return Outcome::Trapped;
-        }
+    unsafe fn left_suspended<const WATCHED: bool>(
+        this: NonNull<Self>,
+        context: *mut VmContext,
+        rest: *mut Header,
+    ) -> Outcome {
         // SAFETY: the context that guest code left with.
-        let context = unsafe { &mut *exit.context };
+        let context = unsafe { &mut *context };
         // SAFETY: the last continuation linked, or the leaf.
         unsafe { (*context.chain_tail).next = rest };
         // SAFETY: a suspension begins with a leaf.
         let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
-        if core.watched {
-            core.suspended(leaf);
+        if WATCHED {
+            // SAFETY: the caller's.
+            let core = unsafe { &mut *this.as_ptr() };
+            if core.watched {
+                core.suspended(leaf);
+            }
         }
         Outcome::Suspended(leaf)
     }
@@ -364,8 +372,9 @@ impl StoreCore {
     /// # Safety
     /// 1. The caller owns the chain from `head` on and gives it up; its leaf is gone.
     /// 2. The caller uses the store exclusively, and the context's stack limit is set for this thread.
+    /// 3. `WATCHED` may be false only if the store is not.
     #[inline(always)]
-    pub(crate) unsafe fn resume(
+    unsafe fn resume<const WATCHED: bool>(
         this: NonNull<Self>,
         mut context: *mut VmContext,
         mut head: *mut Header,
@@ -382,20 +391,27 @@ impl StoreCore {
             let header = unsafe { link.as_ref() };
             head = header.next;
             // SAFETY: (2).
-            if unsafe { (*this.as_ptr()).watched } {
+            if WATCHED && unsafe { (*this.as_ptr()).watched } {
                 // SAFETY: (1), (2).
                 unsafe { record_resume(&*this.as_ptr(), link) };
             }
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;
+            if exit.word == EXIT_SUSPENDED {
+                // SAFETY: (2), (3).
+                return unsafe { Self::left_suspended::<WATCHED>(this, context, head) };
+            }
             if exit.word != EXIT_RETURNED {
                 // SAFETY: (2).
-                return unsafe { Self::left(this, exit, head) };
+                unsafe { &mut *this.as_ptr() }.trapped(head);
+                return Outcome::Trapped;
             }
         }
-        // SAFETY: (2).
-        unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+        if WATCHED {
+            // SAFETY: (2).
+            unsafe { &*this.as_ptr() }.observe(|| Event::Return);
+        }
         Outcome::Returned(context)
     }
 
@@ -786,7 +802,7 @@ impl StoreCore {
                 // SAFETY: alive as long as the store.
                 unsafe { (*context).stack_limit = stack_limit(max) };
                 // SAFETY: the caller's.
-                unsafe { Self::leaf_ready(this, context, leaf) }
+                unsafe { Self::leaf_ready::<true>(this, context, leaf) }
             }
             // SAFETY: the caller's.
             Err(pending) => unsafe { Self::leaf_failed(this, context, leaf, pending) },
@@ -797,9 +813,9 @@ impl StoreCore {
     ///
     /// # Safety
     /// The caller owns the chain and uses the store exclusively. The context's stack limit was set on this thread, or is out
-    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)).
+    /// of reach (see [`forget_stack_limits`](Self::forget_stack_limits)). `WATCHED` may be false only if the store is not.
     #[inline(always)]
-    pub(crate) unsafe fn leaf_ready(
+    pub(crate) unsafe fn leaf_ready<const WATCHED: bool>(
         this: NonNull<Self>,
         context: *mut VmContext,
         leaf: NonNull<Header>,
@@ -810,15 +826,15 @@ impl StoreCore {
         let context_ref = unsafe { &mut *context };
         // SAFETY: the payload is gone, the block out of the chain.
         unsafe { context_ref.free_lists.give_leaf(leaf) };
-        // SAFETY: the caller's.
-        let enough = unsafe { (*this.as_ptr()).enough_stack };
         // the limit set before will do if there is room enough above it
-        if context_ref.stack_limit > here().wrapping_sub(enough) {
+        // SAFETY: the caller's.
+        let wanted = here().wrapping_sub(unsafe { (*this.as_ptr()).enough_stack });
+        if context_ref.stack_limit > wanted {
             // SAFETY: the caller's.
             context_ref.stack_limit = stack_limit(unsafe { (*this.as_ptr()).max_wasm_stack });
         }
         // SAFETY: the caller's.
-        unsafe { Self::resume(this, context, next) }
+        unsafe { Self::resume::<WATCHED>(this, context, next) }
     }
 
     /// A leaf failed and its payload is gone: whoever waits for it goes too.

@@ -45,6 +45,16 @@ fn check_type(ty: &FuncType) -> Result<()> {
     Ok(())
 }
 
+/// How many words the stub of a host function passes.
+///
+/// # Safety
+/// A live host function.
+unsafe fn words_of(host: *const HostFunc) -> usize {
+    // SAFETY: the caller's.
+    let ty = unsafe { &(*host).ty };
+    ty.params.len().max(ty.results.len())
+}
+
 /// The values that the words of a host stub are.
 ///
 /// # Safety
@@ -106,7 +116,7 @@ where
         F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
     {
         // SAFETY: made for this closure and store type below.
-        let call = unsafe { Call::<T, F>::new(context, host) };
+        let call = unsafe { Call::<T, F>::new(context, host, words, words_of(host)) };
         call.leave(|| {
             let ty = &call.host.ty;
             // SAFETY: a host stub's words, in a store that the call uses.
@@ -174,7 +184,7 @@ where
         Fut: Future<Output = Result<Vec<Val>>> + Send + 'static,
     {
         // SAFETY: made for this closure and store type below.
-        let call = unsafe { Call::<T, DynamicAsync<F>>::new(context, host) };
+        let call = unsafe { Call::<T, DynamicAsync<F>>::new(context, host, words, words_of(host)) };
         call.leave(|| {
             let DynamicAsync { closure, ty } = call.closure;
             // SAFETY: a host stub's words, in a store that the call uses.

@@ -142,6 +142,21 @@ impl HostClosure {
     }
 }
 
+/// The frame register of the host stub that passed these words.
+#[inline]
+fn stub_frame(words: *mut u64, count: usize) -> usize {
+    words.addr() + 8 * count.next_multiple_of(2)
+}
+
+/// The words of a host stub: one per parameter or result.
+const fn words_of<P: WasmParams, R: WasmParams>() -> usize {
+    if P::COUNT > R::COUNT {
+        P::COUNT
+    } else {
+        R::COUNT
+    }
+}
+
 /// What a shim works with.
 pub(crate) struct Call<'a, T: 'static, F> {
     pub(crate) context: *mut VmContext,
@@ -149,14 +164,21 @@ pub(crate) struct Call<'a, T: 'static, F> {
     pub(crate) closure: &'a F,
     pub(crate) store: NonNull<StoreInner<T>>,
     pub(crate) instance: NonNull<InstanceInner>,
-    /// The stub's frame. Taken before the closure runs: what it calls may leave others in the context.
+    /// The stub's frame.
     pub(crate) frame: usize,
 }
 
 impl<T, F> Call<'_, T, F> {
     /// # Safety
-    /// 1. `context` and `host` are what a host stub passed, the closure is an `F`, and the store's data is a `T`.
-    pub(crate) unsafe fn new(context: *mut VmContext, host: *const HostFunc) -> Self {
+    /// 1. `context`, `host` and `words` are what a host stub passed, for this many words; the closure is an `F`, and the
+    ///    store's data is a `T`.
+    #[inline]
+    pub(crate) unsafe fn new(
+        context: *mut VmContext,
+        host: *const HostFunc,
+        words: *mut u64,
+        count: usize,
+    ) -> Self {
         // SAFETY: (1).
         let instance = unsafe { NonNull::new_unchecked((*context).host) }.cast::<InstanceInner>();
         // SAFETY: (1).
@@ -165,15 +187,13 @@ impl<T, F> Call<'_, T, F> {
         let host = unsafe { &*host };
         // SAFETY: (1).
         let closure = unsafe { host.closure.cast::<F>().as_ref() };
-        // SAFETY: (1).
-        let frame = unsafe { (*context).host_frame };
         Self {
             context,
             host,
             closure,
             store,
             instance,
-            frame,
+            frame: stub_frame(words, count),
         }
     }
 
@@ -214,13 +234,10 @@ impl<T, F> Call<'_, T, F> {
         EXIT_TRAPPED
     }
 
-    /// Hangs a leaf at the front of the chain; the frames above link themselves behind it.
+    /// As the function below.
     pub(crate) fn suspend(&self, leaf: NonNull<Header>) -> u32 {
         // SAFETY: the live context of the stub that called.
-        let context = unsafe { &mut *self.context };
-        context.chain_head = leaf.as_ptr();
-        context.chain_tail = leaf.as_ptr();
-        EXIT_SUSPENDED
+        suspend(unsafe { &mut *self.context }, leaf)
     }
 
     /// Something that cannot wait is in the way of this function's suspension.
@@ -230,6 +247,14 @@ impl<T, F> Call<'_, T, F> {
         let beneath = self.core().activations.beneath();
         CannotSuspend { awaiting, beneath }.into()
     }
+}
+
+/// Hangs a leaf at the front of the chain; the frames above link themselves behind it.
+#[inline]
+fn suspend(context: &mut VmContext, leaf: NonNull<Header>) -> u32 {
+    context.chain_head = leaf.as_ptr();
+    context.chain_tail = leaf.as_ptr();
+    EXIT_SUSPENDED
 }
 
 /// What a host function may return: results, or a `Result` of them with any error.
@@ -296,7 +321,7 @@ macro_rules! into_func {
                     F: Fn($($param),*) -> R + Send + Sync + 'static,
                 {
                     // SAFETY: made for this closure and store type below.
-                    let call = unsafe { Call::<T, F>::new(context, host) };
+                    let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<($($param,)*), R::Results>()) };
                     // SAFETY: a host stub's words: one per parameter or result.
                     unsafe {
                         run_sync::<T, F, ($($param,)*), R::Results>(&call, words, |($($param,)*)| {
@@ -322,7 +347,7 @@ macro_rules! into_func {
                     F: Fn(Caller<'_, T>, $($param),*) -> R + Send + Sync + 'static,
                 {
                     // SAFETY: made for this closure and store type below.
-                    let call = unsafe { Call::<T, F>::new(context, host) };
+                    let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<($($param,)*), R::Results>()) };
                     // SAFETY: a host stub's words: one per parameter or result.
                     unsafe {
                         run_sync::<T, F, ($($param,)*), R::Results>(&call, words, |($($param,)*)| {
@@ -559,7 +584,7 @@ where
         R: HostResult,
     {
         // SAFETY: made for this closure and store type below.
-        let call = unsafe { Call::<T, F>::new(context, host) };
+        let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
             let params = unsafe {
@@ -761,21 +786,79 @@ impl<A: Awaiter> AwaiterLeaf<A> {
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
 
+/// The result was there already.
+///
 /// # Safety
-/// `words` has one word per result; `core` is the store of the running call.
+/// The arguments are a host stub's.
 #[inline(never)]
-unsafe fn completed_at_once<A: Awaiter>(
-    awaiter: A,
+unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
+    context: *mut VmContext,
+    host: *const HostFunc,
     words: *mut u64,
-    core: NonNull<StoreCore>,
-) -> Result<u32, Error> {
-    let results = awaiter.get_result().into_result()?;
+    awaiter: A,
+) -> u32 {
     // SAFETY: the caller's.
-    let words =
-        unsafe { std::slice::from_raw_parts_mut(words, <A::Output as HostResult>::Results::COUNT) };
+    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
+    let written = awaiter.get_result().into_result().and_then(|results| {
+        let count = <A::Output as HostResult>::Results::COUNT;
+        // SAFETY: one word per result; the store of the running call.
+        unsafe {
+            results.write(
+                std::slice::from_raw_parts_mut(words, count),
+                call.store.cast(),
+            )
+        }
+    });
+    match written {
+        Ok(()) => EXIT_RETURNED,
+        Err(error) => call.trapped(Pending::Error(error)),
+    }
+}
+
+/// # Safety
+/// The arguments are a host stub's.
+#[inline]
+unsafe fn awaiter_call<'a, T: 'static, F, P: WasmParams, A: Awaiter>(
+    context: *mut VmContext,
+    host: *const HostFunc,
+    words: *mut u64,
+) -> Call<'a, T, F> {
+    let count = words_of::<P, <A::Output as HostResult>::Results>();
     // SAFETY: the caller's.
-    unsafe { results.write(words, core) }?;
-    Ok(EXIT_RETURNED)
+    unsafe { Call::new(context, host, words, count) }
+}
+
+/// Something that cannot wait is in the way.
+///
+/// # Safety
+/// The arguments are a host stub's.
+#[cold]
+#[inline(never)]
+unsafe fn awaited_synchronously<T: 'static, F, P: WasmParams, A: Awaiter>(
+    context: *mut VmContext,
+    host: *const HostFunc,
+    words: *mut u64,
+) -> u32 {
+    // SAFETY: the caller's.
+    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
+    call.trapped(Pending::Error(call.cannot_suspend()))
+}
+
+/// The awaiter, or what made it, panicked.
+///
+/// # Safety
+/// The arguments are a host stub's.
+#[cold]
+#[inline(never)]
+unsafe fn panicked<T: 'static, F, P: WasmParams, A: Awaiter>(
+    context: *mut VmContext,
+    host: *const HostFunc,
+    words: *mut u64,
+    panic: Panic,
+) -> u32 {
+    // SAFETY: the caller's.
+    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
+    call.trapped(Pending::Panic(panic))
 }
 
 /// A closure that makes an awaiter as a host function.
@@ -803,9 +886,11 @@ where
                 "an awaiter is small"
             );
         }
-        // SAFETY: made for this closure and store type below.
-        let call = unsafe { Call::<T, F>::new(context, host) };
-        call.leave(|| {
+        // Everything but the context is found again where it is needed: a register that must survive the awaiter's
+        // functions is saved and restored at each await.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: made for this closure and store type below.
+            let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
             // SAFETY: a host stub's words.
             let params = unsafe {
                 P::read(
@@ -816,18 +901,29 @@ where
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.
-                return unsafe { completed_at_once(awaiter, words, call.store.cast()) };
+                return unsafe { completed_at_once::<T, F, P, A>(context, host, words, awaiter) };
             }
-            if call.core().activations.is_sync() {
-                return Err(call.cannot_suspend());
+            // SAFETY: as above.
+            if unsafe { awaiter_call::<T, F, P, A>(context, host, words) }
+                .core()
+                .activations
+                .is_sync()
+            {
+                // SAFETY: a host stub's words.
+                return unsafe { awaited_synchronously::<T, F, P, A>(context, host, words) };
             }
             // SAFETY: the live context of the stub that called.
-            let context = unsafe { &mut *call.context };
+            let context = unsafe { &mut *context };
             let leaf = take_leaf(context, size_of::<A>(), AwaiterLeaf::<A>::VTABLE_REF);
             // SAFETY: the block has room for an `A`.
             unsafe { payload(leaf).cast::<A>().write(awaiter) };
-            Ok(call.suspend(leaf))
-        })
+            suspend(context, leaf)
+        }));
+        match done {
+            Ok(exit) => exit,
+            // SAFETY: a host stub's words.
+            Err(panic) => unsafe { panicked::<T, F, P, A>(context, host, words, panic) },
+        }
     }
     HostClosure::new::<F, P, <A::Output as HostResult>::Results>(closure, shim::<T, F, P, A>)
 }

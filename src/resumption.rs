@@ -110,9 +110,13 @@ impl Resumption {
     pub fn resume(self) {
         match self.take() {
             Ok(core) => {
-                if !answer(core, RESUMED) {
-                    // SAFETY: the token is the right to run it.
-                    unsafe { OwnedCall::run(core) };
+                // SAFETY: the token is the right to run it.
+                if unsafe { OwnedCall::of(core) }.home.load(Ordering::Relaxed) == HERE.get() {
+                    // SAFETY: the same; nothing else is asked for at home.
+                    unsafe { OwnedCall::run_at_home(core) };
+                } else {
+                    // SAFETY: the same.
+                    unsafe { OwnedCall::resume_elsewhere(core) };
                 }
             }
             Err(ticket) => ticket.settle(TicketState::Resumed),
@@ -213,15 +217,16 @@ enum Answer {
     Dropped,
 }
 
-/// In [`COMPLETING`]: the token was used.
+/// In [`HERE`]: the token was used.
 const RESUMED: usize = 1;
-/// In [`COMPLETING`]: the token was dropped.
+/// In [`HERE`]: the token was dropped.
 const DROPPED: usize = 2;
 
 thread_local! {
-    /// The owned call whose `on_completed` runs on this thread, innermost; with one of the two bits above once its token
-    /// came back.
-    static COMPLETING: Cell<usize> = const { Cell::new(0) };
+    /// What a token's call must have as its home to be resumed without further questions: this thread's number. While an
+    /// `on_completed` runs here it is the owned call it belongs to, the innermost, with one of the two bits above once its
+    /// token came back; no home is that, so tokens used meanwhile ask.
+    static HERE: Cell<usize> = const { Cell::new(0) };
     /// This thread's number; 0 until it is first asked for.
     static THREAD: Cell<usize> = const { Cell::new(0) };
 }
@@ -240,21 +245,24 @@ fn number_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(FIRST_THREAD);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     THREAD.set(number);
+    // an `on_completed` that runs here has taken note of the 0 before; `at_home` mends that
+    if HERE.get() == 0 {
+        HERE.set(number);
+    }
     number
 }
 
 /// Answers an `on_completed` of this call on this thread, if there is one.
-#[inline(always)]
 fn answer(core: NonNull<StoreCore>, answer: usize) -> bool {
     let call = core.addr().get();
-    let inside = COMPLETING.get() == call;
+    let inside = HERE.get() == call;
     if inside {
-        COMPLETING.set(call | answer);
+        HERE.set(call | answer);
     }
     inside
 }
 
-/// What [`COMPLETING`] says at the end, of this call.
+/// What [`HERE`] says at the end, of this call.
 fn answer_of(core: NonNull<StoreCore>, after: usize) -> Answer {
     match after.wrapping_sub(core.addr().get()) {
         RESUMED => Answer::Resumed,
@@ -271,8 +279,10 @@ const CANCELLED: usize = 1;
 const LOCKED: usize = 2;
 /// `home` of a call whose handle is gone, so that whoever comes next takes notice.
 const ORPHAN: usize = 3;
-/// Other values are numbers of threads.
-const FIRST_THREAD: usize = 4;
+/// Other values are numbers of threads; none is the address of a call.
+const FIRST_THREAD: usize = 1 << (usize::BITS - 1);
+/// In `home`: the store is watched, so that a token used there takes the longer way.
+const WATCHED: usize = 1 << (usize::BITS - 2);
 
 /// `claim`: the handle has not been dropped, the call has not ended.
 const OPEN: u8 = 0;
@@ -389,7 +399,10 @@ impl OwnedCall {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
         // a thread without a number is nobody's home
-        if call.home.load(Ordering::Relaxed) == THREAD.get() {
+        if call.home.load(Ordering::Relaxed) & !WATCHED == THREAD.get() {
+            if HERE.get() == 0 {
+                HERE.set(THREAD.get());
+            }
             return Right::Yes;
         }
         // SAFETY: the caller's.
@@ -417,7 +430,8 @@ impl OwnedCall {
             }
             let moved = call.home.compare_exchange(
                 before,
-                this_thread(),
+                // SAFETY: the store's `watched` never changes.
+                unsafe { Self::home_here(core) },
                 Ordering::AcqRel,
                 Ordering::Acquire,
             );
@@ -432,11 +446,47 @@ impl OwnedCall {
         Right::Yes
     }
 
+    /// What `home` is while this thread is the call's.
+    ///
+    /// # Safety
+    /// The store is alive.
+    unsafe fn home_here(core: NonNull<StoreCore>) -> usize {
+        // SAFETY: the caller's; this never changes.
+        let watched = unsafe { (*core.as_ptr()).watched };
+        this_thread() | if watched { WATCHED } else { 0 }
+    }
+
+    /// Resumes a call whose home is this thread and whose store is not watched.
+    ///
+    /// # Safety
+    /// That, and as for `run`.
+    #[inline]
+    unsafe fn run_at_home(core: NonNull<StoreCore>) {
+        // SAFETY: the caller's.
+        match unsafe { Self::turn_at_home::<false>(core) } {
+            Answer::None => (),
+            // SAFETY: the token came back.
+            answer => unsafe { Self::go_on(core, answer) },
+        }
+    }
+
+    /// A token was used that is not at home here, or whose use may be the answer to an `on_completed`.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn resume_elsewhere(core: NonNull<StoreCore>) {
+        if !answer(core, RESUMED) {
+            // SAFETY: the caller's.
+            unsafe { Self::run(core) };
+        }
+    }
+
     /// Resumes a call that waits for its token.
     ///
     /// # Safety
     /// The caller holds the token's right and gives it up.
-    #[inline]
     unsafe fn run(core: NonNull<StoreCore>) {
         // SAFETY: the caller's.
         match unsafe { Self::turn(core) } {
@@ -481,7 +531,6 @@ impl OwnedCall {
     ///
     /// # Safety
     /// The caller holds the token's right, or its answer, and gives it up.
-    #[inline(always)]
     unsafe fn turn(core: NonNull<StoreCore>) -> Answer {
         // in a later turn, too: the token that came back may have been on another thread meanwhile
         // SAFETY: the token's right is here.
@@ -490,6 +539,16 @@ impl OwnedCall {
             // SAFETY: the token's right is given up.
             right => return unsafe { Self::no_right(core, right) },
         }
+        // SAFETY: the caller's; the right is here.
+        unsafe { Self::turn_at_home::<true>(core) }
+    }
+
+    /// One turn, the right to it being here.
+    ///
+    /// # Safety
+    /// As for `turn`, and the call's home is this thread. `WATCHED` may be false only if the store is not.
+    #[inline(always)]
+    unsafe fn turn_at_home<const WATCHED: bool>(core: NonNull<StoreCore>) -> Answer {
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
         call.state.store(RUNNING, Ordering::Relaxed);
@@ -502,10 +561,17 @@ impl OwnedCall {
         // SAFETY: an awaiter's leaf, completed once; its context is alive.
         let outcome = match unsafe { complete(vtable, leaf, &mut *context) } {
             // SAFETY: ours to run; the payload is gone.
-            Ok(()) => unsafe { StoreCore::leaf_ready(core, context, leaf) },
+            Ok(()) => unsafe { StoreCore::leaf_ready::<WATCHED>(core, context, leaf) },
             // SAFETY: the same.
             Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
         };
+        if let Outcome::Suspended(leaf) = outcome
+            // SAFETY: the leaf of the chain that was just parked.
+            && unsafe { vtable_of(leaf) }.kind == LeafKind::Awaiter
+        {
+            // SAFETY: ours to run.
+            return unsafe { Self::park_token(core, leaf) };
+        }
         // SAFETY: ours to run.
         unsafe { Self::park(core, outcome) }
     }
@@ -558,7 +624,7 @@ impl OwnedCall {
     ///
     /// # Safety
     /// The caller has the right to run the call, on this thread.
-    #[inline]
+    #[inline(never)]
     unsafe fn park(core: NonNull<StoreCore>, mut outcome: Outcome) -> Answer {
         loop {
             let leaf = match outcome {
@@ -575,20 +641,8 @@ impl OwnedCall {
             let call = unsafe { &mut (*core.as_ptr()).call };
             call.leaf = leaf.as_ptr();
             match vtable.kind {
-                LeafKind::Awaiter => {
-                    call.state.store(PARKED_TOKEN, Ordering::Release);
-                    let before = COMPLETING.replace(core.addr().get());
-                    // SAFETY: an awaiter's leaf; the token is the only one.
-                    let told = catch_unwind(AssertUnwindSafe(|| unsafe {
-                        (vtable.on_completed)(leaf, Resumption::owned(core));
-                    }));
-                    let after = COMPLETING.replace(before);
-                    if told.is_ok() && after == core.addr().get() {
-                        return Answer::None;
-                    }
-                    // SAFETY: ours to run if the token came back.
-                    return unsafe { Self::came_back(core, after, told) };
-                }
+                // SAFETY: ours to run, and given up.
+                LeafKind::Awaiter => return unsafe { Self::park_token(core, leaf) },
                 LeafKind::Future => {
                     // SAFETY: ours to run, and given up.
                     unsafe { Self::offer(core) };
@@ -604,11 +658,36 @@ impl OwnedCall {
         }
     }
 
+    /// The guest waits for an awaiter, which gets the token.
+    ///
+    /// # Safety
+    /// As for `park`; `leaf` is the awaiter's.
+    #[inline(always)]
+    unsafe fn park_token(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: the leaf of the chain that was just parked.
+        let vtable = unsafe { vtable_of(leaf) };
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.leaf = leaf.as_ptr();
+        call.state.store(PARKED_TOKEN, Ordering::Release);
+        let before = HERE.replace(core.addr().get());
+        // SAFETY: an awaiter's leaf; the token is the only one.
+        let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+            (vtable.on_completed)(leaf, Resumption::owned(core));
+        }));
+        let after = HERE.replace(before);
+        if told.is_ok() && after == core.addr().get() {
+            return Answer::None;
+        }
+        // SAFETY: ours to run if the token came back.
+        unsafe { Self::came_back(core, after, told) }
+    }
+
     /// The token came back on this thread, or `on_completed` panicked. If both, the call is ours and ends with the panic; if
     /// only the panic is there, it is all there is to pass on.
     ///
     /// # Safety
-    /// `after` is what [`COMPLETING`] was at the end; the caller has the right to run the call if it says so.
+    /// `after` is what [`HERE`] was at the end; the caller has the right to run the call if it says so.
     #[cold]
     unsafe fn came_back(
         core: NonNull<StoreCore>,
@@ -844,7 +923,8 @@ impl<T: Send + 'static, R> Call<T, R> {
         let owned = unsafe { &mut *core.as_ptr() };
         owned.activations.mode = Mode::Owned;
         owned.forget_stack_limits();
-        owned.call.home.store(this_thread(), Ordering::Relaxed);
+        let home = unsafe { OwnedCall::home_here(core) };
+        owned.call.home.store(home, Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
         let outcome = begin(core);
@@ -884,7 +964,8 @@ impl<T, R> Call<T, R> {
         let core = self.core()?;
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
-        let here = this_thread();
+        // SAFETY: the handle keeps the store.
+        let here = unsafe { OwnedCall::home_here(core) };
         let state = call.settled_state();
         if state == PARKED_TOKEN
             && call
@@ -1020,7 +1101,9 @@ impl OwnedCall {
     unsafe fn poll_future(core: NonNull<StoreCore>, cx: &mut Context<'_>) {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
-        call.home.store(this_thread(), Ordering::Relaxed);
+        // SAFETY: the caller's.
+        let home = unsafe { Self::home_here(core) };
+        call.home.store(home, Ordering::Relaxed);
         call.state.store(RUNNING, Ordering::Relaxed);
         call.claim.store(OPEN, Ordering::Relaxed);
         // SAFETY: parked, so there is one.
@@ -1067,7 +1150,8 @@ impl<T, R> Drop for Call<T, R> {
             && call
                 .home
                 .compare_exchange(
-                    this_thread(),
+                    // SAFETY: the handle keeps the store.
+                    unsafe { OwnedCall::home_here(core) },
                     CANCELLED,
                     Ordering::AcqRel,
                     Ordering::Relaxed,
@@ -1106,12 +1190,12 @@ impl OwnedCall {
     #[cold]
     unsafe fn cancel_here(core: NonNull<StoreCore>) {
         // Dropping the awaiter may drop the token, here and now; then it answers us instead of freeing the store.
-        let before = COMPLETING.replace(core.addr().get());
+        let before = HERE.replace(core.addr().get());
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
         let released = NonNull::new(mem::replace(&mut store.call.leaf, ptr::null_mut()))
             .map(|leaf| catch_unwind(AssertUnwindSafe(|| store.release(leaf))));
-        let answer = answer_of(core, COMPLETING.replace(before));
+        let answer = answer_of(core, HERE.replace(before));
         let token_gone = answer != Answer::None;
         if token_gone
             // SAFETY: alive until the second of the two comes here.

@@ -140,12 +140,19 @@ impl FreeLists {
     /// As for [`give`](Self::give).
     #[inline]
     pub unsafe fn give_leaf(&mut self, leaf: NonNull<Header>) {
-        if self.spare_leaf.is_null() {
-            self.spare_leaf = leaf.as_ptr();
-        } else {
-            // SAFETY: the caller's.
-            unsafe { self.give(leaf) };
+        let before = std::mem::replace(&mut self.spare_leaf, leaf.as_ptr());
+        if let Some(before) = NonNull::new(before) {
+            // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so was the spare leaf.
+            unsafe { self.give_cold(before) };
         }
+    }
+
+    /// # Safety
+    /// As for [`give`](Self::give).
+    #[cold]
+    unsafe fn give_cold(&mut self, block: NonNull<Header>) {
+        // SAFETY: the caller's.
+        unsafe { self.give(block) };
     }
 
     /// Blocks that wait for reuse.

@@ -64,15 +64,18 @@ pub struct Places {
 
 impl Places {
     /// Places of arguments.
+    #[inline]
     pub fn args() -> Self {
         Self::new(INT_ARGS, FLOAT_ARGS)
     }
 
     /// Places of results.
+    #[inline]
     pub fn results() -> Self {
         Self::new(INT_RESULTS, FLOAT_RESULTS)
     }
 
+    #[inline]
     fn new(int_registers: usize, float_registers: usize) -> Self {
         let count = |registers| u8::try_from(registers).expect("a handful of registers");
         Self {
@@ -85,6 +88,7 @@ impl Places {
     }
 
     /// The place of the next value.
+    #[inline]
     pub fn next(&mut self, ty: ValType) -> Place {
         let (used, registers) = if ty.is_float() {
             (&mut self.floats, self.float_registers)

@@ -10,7 +10,7 @@
 //! This is an inlined block and not a function: the six registers that a function would save and restore at each entry are
 //! saved once, outside of whatever loop resumes calls.
 
-use crate::{frame::abi::EXIT_RETURNED, runtime::context::VmContext};
+use crate::{frame::abi::EXIT_SUSPENDED, runtime::context::VmContext};
 
 /// How guest code left.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,8 @@ pub unsafe fn enter(context: *mut VmContext, target: usize, argument: usize) -> 
             clobber_abi("C"),
         );
     }
-    if word == EXIT_RETURNED {
+    // behind a trap they mean nothing, and harm nobody: one comparison tells the usual ways out
+    if word != EXIT_SUSPENDED {
         // SAFETY: (2): the context of an instance of the same store.
         unsafe { (*left).results = [int0, int1, float0.to_bits(), float1.to_bits()] };
     }
