@@ -28,7 +28,7 @@ use midair_continuation::{
     header::{FLAG_COUNT_RESUMES, FLAG_HOST_LEAF, FLAG_SWITCH, LeafType},
 };
 use midair_jit::{
-    arch::x86_64::enter::enter,
+    arch::x86_64::{cross_instance::switch_target, enter::enter},
     code::{draft::CodeKind, published::Site},
     frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED},
     observe::events::Event,
@@ -354,7 +354,12 @@ impl StoreCore {
         // SAFETY: the context that guest code left with.
         let context = unsafe { &mut *context };
         // SAFETY: the last continuation linked, or the leaf.
-        unsafe { (*context.chain_tail).next = rest };
+        let tail = unsafe { &mut *context.chain_tail };
+        tail.next = rest;
+        if tail.flags & FLAG_SWITCH != 0 && !rest.is_null() {
+            // SAFETY: the caller owns both.
+            unsafe { shorten_way_back(context) };
+        }
         // SAFETY: a suspension begins with a leaf.
         let leaf = unsafe { NonNull::new_unchecked(context.chain_head) };
         if WATCHED {
@@ -662,6 +667,29 @@ pub(crate) fn code_kinds(from: NonNull<Header>) -> Vec<CodeKind> {
         next = NonNull::new(header.next);
     }
     kinds
+}
+
+/// Of continuations in a row that only lead back to another instance, the last one counts. Tail calls between instances
+/// that are resumed in turn would make that row longer for ever.
+///
+/// # Safety
+/// The chain's tail in `context` is such a continuation, and the caller owns it and what follows.
+#[cold]
+unsafe fn shorten_way_back(context: &mut VmContext) {
+    let Some(mut tail) = NonNull::new(context.chain_tail) else {
+        return;
+    };
+    // SAFETY: the caller's.
+    while let Some(mut next) = NonNull::new(unsafe { tail.as_ref() }.next)
+        && unsafe { next.as_ref() }.flags & FLAG_SWITCH != 0
+    {
+        // SAFETY: the caller's, as are the next three.
+        let target = unsafe { *switch_target(next) };
+        unsafe { *switch_target(tail) = target };
+        unsafe { tail.as_mut() }.next = unsafe { next.as_mut() }.next;
+        // SAFETY: out of the chain, and of the size that every list of that class has.
+        unsafe { context.free_lists.give(next) };
+    }
 }
 
 /// # Safety

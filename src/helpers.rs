@@ -33,6 +33,10 @@ pub(crate) static HELPERS: Helpers = Helpers {
     patchpoint_hit: jit::patchpoint_hit,
     checkpoint,
     memory_grow,
+    memory_copy: jit::memory_copy,
+    memory_fill: jit::memory_fill,
+    memory_init,
+    data_drop,
     table_grow,
     table_fill,
     table_copy,
@@ -153,6 +157,32 @@ unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {
         .memory
         .and_then(|memory| core.grow_memory(memory, pages))
         .unwrap_or(u32::MAX)
+}
+
+unsafe extern "C" fn memory_init(
+    context: *mut VmContext,
+    segment: u32,
+    to: u32,
+    from: u32,
+    len: u32,
+) -> u32 {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    let wasm = &instance.module.inner.code.module;
+    let segment = segment as usize;
+    let bytes = if instance.dropped_data[segment] {
+        &[]
+    } else {
+        &wasm.bytes[wasm.data[segment].bytes.clone()]
+    };
+    // SAFETY: called by guest code.
+    unsafe { jit::memory_init(&mut instance.context, to, from, len, bytes) }
+}
+
+unsafe extern "C" fn data_drop(context: *mut VmContext, segment: u32) {
+    // SAFETY: called by guest code.
+    let instance = unsafe { instance(context) };
+    instance.dropped_data[segment as usize] = true;
 }
 
 unsafe extern "C" fn table_grow(

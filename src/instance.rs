@@ -37,6 +37,8 @@ pub(crate) struct InstanceInner {
     pub(crate) store: NonNull<StoreCore>,
     pub(crate) module: Module,
     pub(crate) memory: Option<u32>,
+    /// Whether each data segment is empty by now: dropped, or active and written.
+    pub(crate) dropped_data: Box<[bool]>,
     /// Numbers of its tables in the store.
     pub(crate) tables: Box<[u32]>,
     /// Element segments that are empty by now.
@@ -64,16 +66,15 @@ impl InstanceInner {
 
     /// The bits of a constant expression, whose globals are initialized.
     pub(crate) fn constant(&self, this: NonNull<Self>, init: GlobalInit) -> u64 {
-        match init {
-            GlobalInit::Imported => unreachable!("an imported global has no expression"),
-            GlobalInit::Const(bits) => bits,
+        self.module.inner.code.module.constant_value(
+            init,
             // SAFETY: within the store.
-            GlobalInit::Global(global) => unsafe { self.global(this, global.index()).read() },
-            GlobalInit::RefFunc(func) => {
+            |global| unsafe { self.global(this, global.index()).read() },
+            |func| {
                 let record = self.record(this, func).expect("it is named as a value");
                 record.as_ptr().expose_provenance() as u64
-            }
-        }
+            },
+        )
     }
 
     /// The word of a global, wherever it lies.
@@ -679,6 +680,11 @@ impl StoreCore {
             store: this,
             module: module.clone(),
             memory,
+            dropped_data: wasm
+                .data
+                .iter()
+                .map(|segment| segment.offset.is_some())
+                .collect(),
             tables: tables.into(),
             dropped_elements: vec![false; wasm.elements.len()].into(),
             imports: hosts.into(),
@@ -768,7 +774,10 @@ impl StoreCore {
             return Err(Error::new(Trap::TableOutOfBounds));
         }
         for data in &wasm.data {
-            let offset = instance.constant(inner, data.offset);
+            let Some(offset) = data.offset else {
+                continue;
+            };
+            let offset = instance.constant(inner, offset);
             let bytes = &wasm.bytes[data.bytes.clone()];
             let memory = memory.expect("validated");
             let handle = Memory {

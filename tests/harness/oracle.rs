@@ -1,6 +1,6 @@
 //! The second opinion: the wasmi interpreter, whose host functions do synchronously what Midair's await.
 
-use super::{Action, Answer, Outcome, Program, Value, Way};
+use super::{Action, Answer, Outcome, Program, Value, Way, directives::TABLE_TRAP};
 use std::fmt;
 use wasmi::{
     Caller, Engine, Error, Extern, Global, Instance, Linker, Memory, MemoryType, Module,
@@ -73,12 +73,8 @@ impl Way for Wasmi {
 pub(crate) fn engine() -> Engine {
     let mut config = wasmi::Config::default();
     config
-        .wasm_bulk_memory(false)
-        .wasm_extended_const(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        .wasm_reference_types(false)
-        .wasm_tail_call(false)
         .wasm_wide_arithmetic(false);
     Engine::new(&config)
 }
@@ -148,6 +144,9 @@ fn trap(error: &Error) -> Result<Answer, String> {
         Some(TrapCode::IntegerOverflow) => "integer overflow",
         Some(TrapCode::BadConversionToInteger) => "invalid conversion to integer",
         Some(TrapCode::StackOverflow) => "call stack exhausted",
+        Some(TrapCode::TableOutOfBounds) => TABLE_TRAP,
+        Some(TrapCode::IndirectCallToNull) => "uninitialized element",
+        Some(TrapCode::BadSignature) => "indirect call type mismatch",
         _ => return Err(error.to_string()),
     };
     Ok(Answer::Trap(text.to_owned()))

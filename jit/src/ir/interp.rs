@@ -5,7 +5,8 @@
 use super::{
     eval::{eval_binary, eval_unary},
     value::{
-        Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp, TrapCode, Type,
+        BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp,
+        TrapCode, Type,
     },
 };
 use crate::{
@@ -32,6 +33,13 @@ pub(crate) enum Stop {
     Exhausted,
 }
 
+/// How a run of one function ended.
+enum Left {
+    Returned(Vec<u64>),
+    /// This function's results are its own.
+    Tail(FuncIndex, Vec<u64>),
+}
+
 /// One way to run a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
@@ -46,6 +54,8 @@ pub(crate) struct Machine<'m> {
     way: Way,
     pub(crate) memory: Vec<u8>,
     pub(crate) globals: Vec<u64>,
+    /// Data segments that are empty by now.
+    dropped: Vec<bool>,
     /// Arguments of calls of imported functions.
     pub(crate) log: Vec<u64>,
     pub(crate) transitions: u32,
@@ -85,17 +95,17 @@ impl<'m> Machine<'m> {
         for global in &module.globals {
             globals.push(match global.init {
                 GlobalInit::Imported => 0,
-                GlobalInit::Const(bits) => bits,
-                GlobalInit::Global(index) => globals[index.index()],
+                init => module.constant_value(init, |index| globals[index.index()]),
             });
         }
         let pages = module.memory.map_or(0, |memory| memory.min);
         let mut memory = vec![0; pages as usize * 65536];
         for segment in &module.data {
-            let at = match segment.offset {
-                GlobalInit::Const(bits) => usize::try_from(bits).expect("an offset"),
-                _ => panic!("tests use constants"),
+            let Some(offset) = segment.offset else {
+                continue;
             };
+            let at = module.constant_value(offset, |index| globals[index.index()]);
+            let at = usize::try_from(at).expect("an offset");
             let bytes = &module.bytes[segment.bytes.clone()];
             memory[at..at + bytes.len()].copy_from_slice(bytes);
         }
@@ -104,6 +114,11 @@ impl<'m> Machine<'m> {
             way,
             memory,
             globals,
+            dropped: module
+                .data
+                .iter()
+                .map(|segment| segment.offset.is_some())
+                .collect(),
             log: Vec::new(),
             transitions: 0,
             refused: 0,
@@ -160,10 +175,24 @@ impl<'m> Machine<'m> {
     }
 
     pub(crate) fn call(&mut self, func: FuncIndex, args: &[u64]) -> Result<Vec<u64>, Stop> {
+        let mut left = self.call_once(func, args)?;
+        loop {
+            match left {
+                Left::Returned(results) => return Ok(results),
+                Left::Tail(func, args) => {
+                    self.fuel = self.fuel.checked_sub(1).ok_or(Stop::Exhausted)?;
+                    left = self.call_once(func, &args)?;
+                }
+            }
+        }
+    }
+
+    fn call_once(&mut self, func: FuncIndex, args: &[u64]) -> Result<Left, Stop> {
         let ty = self.module.func_type(func).clone();
         if self.module.is_imported(func) {
             self.log.extend_from_slice(args);
-            return Ok(ty.results.iter().map(|&ty| host(args, ty)).collect());
+            let results = ty.results.iter().map(|&ty| host(args, ty)).collect();
+            return Ok(Left::Returned(results));
         }
         if self.depth > 60 {
             return Err(Stop::Exhausted);
@@ -180,7 +209,7 @@ impl<'m> Machine<'m> {
         code: &Function,
         args: &[u64],
         homes: &HashMap<FrameOffset, u64>,
-    ) -> Result<Vec<u64>, Stop> {
+    ) -> Result<Left, Stop> {
         let mut values = vec![0xdead_beef_dead_beef; code.values.len()];
         for (&param, &arg) in code.blocks[0].params.iter().zip(args) {
             values[param.index()] = arg;
@@ -243,6 +272,16 @@ impl<'m> Machine<'m> {
                         self.epoch += 1;
                         self.grow(get(*pages))
                     }
+                    InstData::Bulk { op, args } => {
+                        if !self.bulk(*op, args.map(get)) {
+                            return trap(TrapCode::MemoryOutOfBounds);
+                        }
+                        0
+                    }
+                    InstData::DataDrop { segment } => {
+                        self.dropped[segment.index()] = true;
+                        0
+                    }
                     InstData::GlobalGet { global, .. } => self.globals[global.index()],
                     InstData::RefFunc { func } => u64::from(func.0) + 1,
                     InstData::GlobalSet { global, value } => {
@@ -285,7 +324,13 @@ impl<'m> Machine<'m> {
                         break;
                     }
                     InstData::Return { values } => {
-                        return Ok(values.iter().map(|&value| get(value)).collect());
+                        let results = values.iter().map(|&value| get(value)).collect();
+                        return Ok(Left::Returned(results));
+                    }
+                    InstData::TailCall { callee, args, .. } => {
+                        let (Callee::Defined(callee) | Callee::Imported(callee)) = *callee;
+                        let args = args.iter().map(|&arg| get(arg)).collect();
+                        return Ok(Left::Tail(callee, args));
                     }
                     InstData::Trap { code } => return trap(*code),
                 };
@@ -345,6 +390,34 @@ impl<'m> Machine<'m> {
         self.memory
             .resize(usize::try_from((old + pages) * 65536).expect("small"), 0);
         old
+    }
+
+    /// Whether it was done; if not, nothing was written.
+    fn bulk(&mut self, op: BulkOp, args: [u64; 3]) -> bool {
+        let module = self.module;
+        let [to, from, len] = args.map(|arg| usize::try_from(arg).expect("32 bits"));
+        let inside = |at: usize, of: usize| at + len <= of;
+        if !inside(to, self.memory.len()) {
+            return false;
+        }
+        match op {
+            BulkOp::Copy if inside(from, self.memory.len()) => {
+                self.memory.copy_within(from..from + len, to);
+            }
+            BulkOp::Fill => self.memory[to..to + len].fill(from.to_le_bytes()[0]),
+            BulkOp::Init(data) => {
+                let bytes = match self.dropped[data.index()] {
+                    true => &[],
+                    false => &module.bytes[module.data[data.index()].bytes.clone()],
+                };
+                if !inside(from, bytes.len()) {
+                    return false;
+                }
+                self.memory[to..to + len].copy_from_slice(&bytes[from..from + len]);
+            }
+            BulkOp::Copy => return false,
+        }
+        true
     }
 
     fn load(&self, op: LoadOp, at: u64) -> u64 {

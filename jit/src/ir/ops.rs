@@ -7,9 +7,10 @@
 )]
 
 use super::value::{
-    BinaryOp, Block, Callee, Function, InstData, Jump, LoadOp, StoreOp, TableOp, Type, UnaryOp,
-    Value,
+    BinaryOp, Block, BulkOp, Callee, Function, InstData, Jump, LoadOp, StoreOp, TableOp, Type,
+    UnaryOp, Value,
 };
+use crate::runtime::context::offsets;
 
 impl UnaryOp {
     /// Type of the operand and of the result.
@@ -192,6 +193,17 @@ impl StoreOp {
     }
 }
 
+impl BulkOp {
+    /// Offset of its helper in the table.
+    pub fn helper(self) -> i32 {
+        match self {
+            Self::Copy => offsets::HELPER_MEMORY_COPY,
+            Self::Fill => offsets::HELPER_MEMORY_FILL,
+            Self::Init(_) => offsets::HELPER_MEMORY_INIT,
+        }
+    }
+}
+
 impl InstData {
     /// Visits every operand: arguments, branch arguments and the values of frame states.
     pub fn for_each_operand(&self, mut visit: impl FnMut(Value)) {
@@ -201,6 +213,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::DataDrop { .. }
             | Self::RefFunc { .. }
             | Self::TableSize { .. }
             | Self::Trap { .. } => {}
@@ -223,6 +236,7 @@ impl InstData {
                 visit(*value);
             }
             Self::MemoryGrow { pages } => visit(*pages),
+            Self::Bulk { args, .. } => args.iter().copied().for_each(visit),
             Self::GlobalSet { value, .. } => visit(*value),
             Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(*index),
             Self::TableStore { index, value, .. } => {
@@ -261,6 +275,12 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter().copied().for_each(visit),
+            Self::TailCall { callee, args, .. } => {
+                if let Callee::Reference(func) = callee {
+                    visit(*func);
+                }
+                args.iter().copied().for_each(visit);
+            }
         }
     }
 
@@ -272,6 +292,7 @@ impl InstData {
             | Self::MemoryBase
             | Self::MemorySize
             | Self::GlobalGet { .. }
+            | Self::DataDrop { .. }
             | Self::RefFunc { .. }
             | Self::TableSize { .. }
             | Self::Trap { .. } => {}
@@ -294,6 +315,7 @@ impl InstData {
                 visit(value);
             }
             Self::MemoryGrow { pages } => visit(pages),
+            Self::Bulk { args, .. } => args.iter_mut().for_each(visit),
             Self::GlobalSet { value, .. } => visit(value),
             Self::TableCheck { index, .. } | Self::TableLoad { index, .. } => visit(index),
             Self::TableStore { index, value, .. } => {
@@ -332,6 +354,12 @@ impl InstData {
                 }
             }
             Self::Return { values } => values.iter_mut().for_each(visit),
+            Self::TailCall { callee, args, .. } => {
+                if let Callee::Reference(func) = callee {
+                    visit(func);
+                }
+                args.iter_mut().for_each(visit);
+            }
         }
     }
 
@@ -386,6 +414,11 @@ impl InstData {
             | Self::RefFunc { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether it writes memory, and no more: it begins an epoch for loads.
+    pub fn writes_memory(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Bulk { .. })
     }
 
     /// Whether it begins an epoch for everything.

@@ -10,7 +10,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::value::{Callee, Entry, FrameState, Function, InstData, Jump, TableOp, Type, Value};
+use super::value::{
+    BulkOp, Callee, Entry, FrameState, Function, InstData, Jump, TableOp, Type, Value,
+};
 use crate::{suspension::point::PointKind, wasm::types::ValType};
 use std::fmt::{self, Display, Formatter};
 
@@ -105,6 +107,15 @@ impl Display for InstData {
             } => write!(f, "{op:?} {base}, {index}, {offset}, {value}"),
             Self::MemorySize => write!(f, "memory_size"),
             Self::MemoryGrow { pages } => write!(f, "memory_grow {pages}"),
+            Self::Bulk {
+                op,
+                args: [a, b, c],
+            } => match op {
+                BulkOp::Copy => write!(f, "memory_copy {a}, {b}, {c}"),
+                BulkOp::Fill => write!(f, "memory_fill {a}, {b}, {c}"),
+                BulkOp::Init(data) => write!(f, "memory_init {} {a}, {b}, {c}", data.0),
+            },
+            Self::DataDrop { segment } => write!(f, "data_drop {}", segment.0),
             Self::GlobalGet { ty, global } => write!(f, "global_get {ty} {}", global.0),
             Self::RefFunc { func } => write!(f, "ref_func {}", func.0),
             Self::GlobalSet { global, value } => write!(f, "global_set {}, {value}", global.0),
@@ -147,6 +158,15 @@ impl Display for InstData {
                 }
                 list(f, args)?;
                 write!(f, ") {state}")
+            }
+            Self::TailCall { callee, ty, args } => {
+                match callee {
+                    Callee::Defined(func) => write!(f, "tail_call {} {ty} (", func.0)?,
+                    Callee::Imported(func) => write!(f, "tail_call_import {} {ty} (", func.0)?,
+                    Callee::Reference(func) => write!(f, "tail_call_ref {func} {ty} (")?,
+                }
+                list(f, args)?;
+                write!(f, ")")
             }
             Self::Checkpoint { state } => write!(f, "checkpoint {state}"),
             Self::Jump(jump) => write!(f, "jump {jump}"),
@@ -224,8 +244,8 @@ mod parse {
         },
         suspension::point::CanonicalLayout,
         wasm::types::{
-            ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex,
-            TypeIndex, WasmOffset,
+            DataIndex, ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, LocalIndex,
+            TableIndex, TypeIndex, WasmOffset,
         },
     };
 
@@ -512,6 +532,20 @@ mod parse {
                 "memory_grow" => InstData::MemoryGrow {
                     pages: self.value(),
                 },
+                "memory_copy" | "memory_fill" | "memory_init" => {
+                    let op = match name.as_str() {
+                        "memory_copy" => BulkOp::Copy,
+                        "memory_fill" => BulkOp::Fill,
+                        _ => BulkOp::Init(DataIndex(self.u32())),
+                    };
+                    InstData::Bulk {
+                        op,
+                        args: [self.value(), self.comma_value(), self.comma_value()],
+                    }
+                }
+                "data_drop" => InstData::DataDrop {
+                    segment: DataIndex(self.u32()),
+                },
                 "global_get" => InstData::GlobalGet {
                     ty: self.ty(),
                     global: GlobalIndex(self.u32()),
@@ -582,6 +616,18 @@ mod parse {
                         args,
                         state: self.state(func),
                     }
+                }
+                "tail_call" | "tail_call_import" | "tail_call_ref" => {
+                    let callee = match name.as_str() {
+                        "tail_call" => Callee::Defined(FuncIndex(self.u32())),
+                        "tail_call_import" => Callee::Imported(FuncIndex(self.u32())),
+                        _ => Callee::Reference(self.value()),
+                    };
+                    let ty = Box::new(self.func_type());
+                    self.expect("(");
+                    let args = self.values();
+                    self.expect(")");
+                    InstData::TailCall { callee, ty, args }
                 }
                 "checkpoint" => InstData::Checkpoint {
                     state: self.state(func),
@@ -699,7 +745,15 @@ block2 cold:
   trap Unreachable
 block3:
   v12 = memory_grow v9
-  return v12
+  memory_copy v9, v12, v9 @0x40
+  memory_fill v9, v12, v9
+  memory_init 3 v9, v12, v9
+  data_drop 3
+  branch v12, block4, block5
+block4:
+  tail_call 7 (i32, i32) -> (i32) (v9, v12) @0x48
+block5:
+  tail_call_import 0 () -> (i32) ()
 ";
         let func = parse(text);
         assert_eq!(func.to_string(), text);

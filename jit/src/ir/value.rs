@@ -7,8 +7,8 @@
 //!
 //! **Effects.** Besides values there is the *epoch*: what memory, globals and the context hold. `Call`, `Checkpoint` and
 //! `MemoryGrow` begin a new epoch for everything (memory may be another, guest code may have run in between);
-//! `Store` begins one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address (`Type::Ptr`)
-//! lives in one epoch only.
+//! `Store` and `Bulk` begin one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address
+//! (`Type::Ptr`) lives in one epoch only.
 //!
 //! **Bounds.** `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
 //! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too. The same is
@@ -22,8 +22,8 @@
 use crate::{
     suspension::point::CanonicalLayout,
     wasm::types::{
-        ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, TableIndex, TypeIndex,
-        ValType, WasmOffset, index_type,
+        DataIndex, ElementIndex, FrameOffset, FuncIndex, FuncType, GlobalIndex, TableIndex,
+        TypeIndex, ValType, WasmOffset, index_type,
     },
 };
 use std::fmt;
@@ -131,6 +131,17 @@ pub enum LoadOp {
 #[rustfmt::skip]
 pub enum StoreOp {
     I32Store, I64Store, F32Store, F64Store, I32Store8, I32Store16, I64Store8, I64Store16, I64Store32,
+}
+
+/// An operation on a range of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BulkOp {
+    /// To an address, from an address, so many bytes; the ranges may overlap.
+    Copy,
+    /// To an address, a byte, so many times.
+    Fill,
+    /// To an address, from an offset in this data segment, so many bytes.
+    Init(DataIndex),
 }
 
 /// Why guest code trapped.
@@ -295,6 +306,18 @@ pub enum InstData {
         /// How many pages.
         pages: Value,
     },
+    /// Write a range of memory, or trap before anything is written. Calls the runtime: all registers are lost.
+    Bulk {
+        /// What is done.
+        op: BulkOp,
+        /// Three i32.
+        args: [Value; 3],
+    },
+    /// Empty a data segment. Calls the runtime: all registers are lost.
+    DataDrop {
+        /// Which one.
+        segment: DataIndex,
+    },
     /// Read a global.
     GlobalGet {
         /// Its type.
@@ -398,6 +421,15 @@ pub enum InstData {
     Return {
         /// The results.
         values: Vec<Value>,
+    },
+    /// Leave, and let another function return to the caller; its results are this one's.
+    TailCall {
+        /// Who is called.
+        callee: Callee,
+        /// Its type.
+        ty: Box<FuncType>,
+        /// The operands.
+        args: Vec<Value>,
     },
     /// Trap.
     Trap {
@@ -556,6 +588,7 @@ impl InstData {
                 | Self::Branch { .. }
                 | Self::BranchTable { .. }
                 | Self::Return { .. }
+                | Self::TailCall { .. }
                 | Self::Trap { .. }
         )
     }

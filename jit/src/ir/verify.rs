@@ -231,6 +231,7 @@ impl Verifier<'_> {
                 want(*value, op.value_type())
             }
             InstData::MemoryGrow { pages } => want(*pages, Type::I32),
+            InstData::Bulk { args, .. } => args.iter().try_for_each(|&arg| want(arg, Type::I32)),
             InstData::GlobalSet { value, .. } => {
                 if func.type_of(*value) == Type::Ptr {
                     return Err("an address in a global".to_owned());
@@ -280,6 +281,20 @@ impl Verifier<'_> {
                 }
                 self.state(state)
             }
+            InstData::TailCall { callee, ty, args } => {
+                if let Callee::Reference(func) = callee {
+                    want(*func, Type::FuncRef)?;
+                }
+                if ty.results != func.ty.results {
+                    return Err("a tail call with other results".to_owned());
+                }
+                if args.len() != ty.params.len() {
+                    return Err("wrong number of arguments".to_owned());
+                }
+                args.iter()
+                    .zip(&ty.params)
+                    .try_for_each(|(&arg, &ty)| want(arg, ty.into()))
+            }
             InstData::Checkpoint { state } => self.state(state),
             InstData::Branch { cond, .. } => want(*cond, Type::I32),
             InstData::BranchTable { index, targets } => {
@@ -301,6 +316,7 @@ impl Verifier<'_> {
             | InstData::MemorySize
             | InstData::TableSize { .. }
             | InstData::GlobalGet { .. }
+            | InstData::DataDrop { .. }
             | InstData::RefFunc { .. }
             | InstData::Jump(_)
             | InstData::Trap { .. } => Ok(()),

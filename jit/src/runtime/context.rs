@@ -118,6 +118,15 @@ pub struct Helpers {
     pub checkpoint: unsafe extern "C" fn(*mut VmContext) -> u32,
     /// `(context, pages) -> old length or -1`.
     pub memory_grow: unsafe extern "C" fn(*mut VmContext, u32) -> u32,
+    /// `(context, to, from, bytes) -> 0`, or 1 if a range lies outside the memory and nothing was done.
+    pub memory_copy: unsafe extern "C" fn(*mut VmContext, u32, u32, u32) -> u32,
+    /// `(context, to, byte, bytes) -> 0`, or 1 if the range lies outside the memory and nothing was done.
+    pub memory_fill: unsafe extern "C" fn(*mut VmContext, u32, u32, u32) -> u32,
+    /// `(context, data segment, to, from, bytes) -> 0`, or 1 if a range lies outside the memory or the segment and nothing
+    /// was done.
+    pub memory_init: unsafe extern "C" fn(*mut VmContext, u32, u32, u32, u32) -> u32,
+    /// `(context, data segment)`: it is empty from now on.
+    pub data_drop: unsafe extern "C" fn(*mut VmContext, u32),
     /// `(context, table, element, count) -> old length or -1`.
     pub table_grow: unsafe extern "C" fn(*mut VmContext, u32, u64, u32) -> u32,
     /// `(context, table, start, element, count) -> 0`, or something else if that lies outside.
@@ -209,6 +218,14 @@ pub mod offsets {
         HELPER_CHECKPOINT = Helpers, checkpoint;
         /// In [`Helpers`].
         HELPER_MEMORY_GROW = Helpers, memory_grow;
+        /// In [`Helpers`].
+        HELPER_MEMORY_COPY = Helpers, memory_copy;
+        /// In [`Helpers`].
+        HELPER_MEMORY_FILL = Helpers, memory_fill;
+        /// In [`Helpers`].
+        HELPER_MEMORY_INIT = Helpers, memory_init;
+        /// In [`Helpers`].
+        HELPER_DATA_DROP = Helpers, data_drop;
         /// In [`Helpers`].
         HELPER_TABLE_GROW = Helpers, table_grow;
         /// In [`Helpers`].

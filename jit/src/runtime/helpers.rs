@@ -89,6 +89,76 @@ pub unsafe extern "C" fn patchpoint_hit(
     behind
 }
 
+/// A range of memory, if all of it is there.
+///
+/// # Safety
+/// 1. The context is live and describes its memory.
+unsafe fn range(context: &VmContext, at: u32, len: u32) -> Option<*mut u8> {
+    if u64::from(at) + u64::from(len) > context.memory_len {
+        return None;
+    }
+    // Without bytes there may be no memory, and nothing is touched.
+    // SAFETY: (1): within the memory.
+    Some(unsafe { context.memory_base.add(at as usize) })
+}
+
+/// See [`Helpers::memory_copy`](super::context::Helpers::memory_copy).
+///
+/// # Safety
+/// 1. Called by guest code with its context.
+pub unsafe extern "C" fn memory_copy(context: *mut VmContext, to: u32, from: u32, len: u32) -> u32 {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    // SAFETY: (1).
+    let ranges = unsafe { (range(context, to, len), range(context, from, len)) };
+    let (Some(to), Some(from)) = ranges else {
+        return 1;
+    };
+    // SAFETY: both ranges lie in the memory, which no reference points into while the guest runs.
+    unsafe { std::ptr::copy(from, to, len as usize) };
+    0
+}
+
+/// See [`Helpers::memory_fill`](super::context::Helpers::memory_fill).
+///
+/// # Safety
+/// 1. Called by guest code with its context.
+pub unsafe extern "C" fn memory_fill(context: *mut VmContext, to: u32, byte: u32, len: u32) -> u32 {
+    // SAFETY: (1).
+    let context = unsafe { &mut *context };
+    context.helper_calls = context.helper_calls.wrapping_add(1);
+    // SAFETY: (1).
+    let Some(to) = (unsafe { range(context, to, len) }) else {
+        return 1;
+    };
+    // SAFETY: the range lies in the memory, which no reference points into while the guest runs.
+    unsafe { to.write_bytes(byte.to_le_bytes()[0], len as usize) };
+    0
+}
+
+/// Copies bytes of a data segment into memory; as the helpers do, 1 if a range lies outside.
+///
+/// # Safety
+/// 1. Called beneath guest code with its context.
+pub unsafe fn memory_init(
+    context: &mut VmContext,
+    to: u32,
+    from: u32,
+    len: u32,
+    segment: &[u8],
+) -> u32 {
+    // SAFETY: (1).
+    let to = unsafe { range(context, to, len) };
+    let bytes = segment.get(from as usize..).and_then(|bytes| bytes.get(..len as usize));
+    let (Some(to), Some(bytes)) = (to, bytes) else {
+        return 1;
+    };
+    // SAFETY: the range lies in the memory, and a segment does not.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    0
+}
+
 /// See [`Helpers::allocate`](super::context::Helpers::allocate).
 ///
 /// # Safety

@@ -22,31 +22,27 @@ impl Compiler<'_> {
         let ty: &FuncType = module.func_type(callee);
         self.arguments(ty);
         self.masm.comment(format!("call {callee} {}", self.at));
-        if module.is_imported(callee) {
-            let entry = self.layout.import(callee.0);
-            let field = |offset| Mem::context(entry + offset);
-            self.masm.mov(
-                Width::W64,
-                regs::ENVIRONMENT,
-                field(offsets::IMPORT_ENVIRONMENT),
-            );
-            self.masm.call(field(offsets::IMPORT_CODE));
-        } else {
-            let entry = callee.0.cast_signed() * offsets::ENTRY_SIZE;
-            self.masm
-                .mov(Width::W64, RAX, Mem::context(offsets::ENTRIES));
-            self.masm.call(Mem::new(RAX, entry + offsets::ENTRY_CODE));
-        }
+        let target = self.load_callee(callee);
+        self.masm.call(target);
         self.returned(ty);
     }
 
     /// Pops a call's arguments and moves them to their places; all else goes home.
     pub(super) fn arguments(&mut self, ty: &FuncType) {
-        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
-        args.reverse();
+        let args = self.pop_arguments(ty);
         self.flush();
-        self.move_arguments(ty, &args);
-        for arg in &args {
+        self.move_and_free(ty, &args);
+    }
+
+    /// The same for a tail call: what is left on the operand stack is not needed any more.
+    pub(super) fn last_arguments(&mut self, ty: &FuncType) {
+        let args = self.pop_arguments(ty);
+        self.move_and_free(ty, &args);
+    }
+
+    fn move_and_free(&mut self, ty: &FuncType, args: &[Operand]) {
+        self.move_arguments(ty, args);
+        for arg in args {
             self.free(arg);
         }
     }
@@ -62,6 +58,44 @@ impl Compiler<'_> {
             .return_offset = return_offset;
         emit_exit_test(&mut self.masm, &site);
         self.push_results(&ty.results);
+    }
+
+    /// The frame goes before the call: the callee returns to whoever called this function. Values that are left on the
+    /// operand stack go with it.
+    pub(super) fn visit_return_call(&mut self, callee: FuncIndex) {
+        let module = self.module;
+        let ty: &FuncType = module.func_type(callee);
+        self.last_arguments(ty);
+        self.masm
+            .comment(format!("return_call {callee} {}", self.at));
+        let target = self.load_callee(callee);
+        self.masm.leave();
+        self.masm.jmp_to(target);
+        self.set_unreachable();
+    }
+
+    fn pop_arguments(&mut self, ty: &FuncType) -> Vec<Operand> {
+        let mut args: Vec<Operand> = ty.params.iter().map(|_| self.pop()).collect();
+        args.reverse();
+        args
+    }
+
+    /// Where a function's address is, once its arguments are in place. Loses `rax` and the environment's register.
+    fn load_callee(&mut self, callee: FuncIndex) -> Mem {
+        if self.module.is_imported(callee) {
+            let entry = self.layout.import(callee.0);
+            self.masm.mov(
+                Width::W64,
+                regs::ENVIRONMENT,
+                Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
+            );
+            Mem::context(entry + offsets::IMPORT_CODE)
+        } else {
+            let entry = callee.0.cast_signed() * offsets::ENTRY_SIZE;
+            self.masm
+                .mov(Width::W64, RAX, Mem::context(offsets::ENTRIES));
+            Mem::new(RAX, entry + offsets::ENTRY_CODE)
+        }
     }
 
     fn move_arguments(&mut self, ty: &FuncType, args: &[Operand]) {

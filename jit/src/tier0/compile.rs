@@ -13,7 +13,7 @@ use crate::{
     code::draft::{CodeDraft, CodeKind, PatchpointDraft},
     error::CompileError,
     frame::layout::{COUNTER_OFFSET, FrameLayout},
-    ir::value::TrapCode,
+    ir::value::{BulkOp, TrapCode},
     options::CompileOptions,
     runtime::context::{GlobalSlot, VmLayout, offsets},
     suspension::{
@@ -25,8 +25,8 @@ use crate::{
         liveness::Liveness,
         module::{Module, null_type},
         types::{
-            CodeOffset, FrameOffset, FuncIndex, LocalIndex, TableIndex, TypeIndex, ValType,
-            WasmOffset,
+            CodeOffset, DataIndex, FrameOffset, FuncIndex, LocalIndex, TableIndex, TypeIndex,
+            ValType, WasmOffset,
         },
     },
 };
@@ -767,10 +767,17 @@ impl<'a> Compiler<'a> {
             }
             Operator::Return => self.visit_return(),
             Operator::Call { function_index } => self.visit_call(FuncIndex(function_index)),
+            Operator::ReturnCall { function_index } => {
+                self.visit_return_call(FuncIndex(function_index));
+            }
             Operator::CallIndirect {
                 type_index,
                 table_index,
             } => self.visit_call_indirect(TypeIndex(type_index), TableIndex(table_index)),
+            Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => self.visit_return_call_indirect(TypeIndex(type_index), TableIndex(table_index)),
             Operator::TableGet { table } => self.visit_table_get(TableIndex(table)),
             Operator::TableSet { table } => self.visit_table_set(TableIndex(table)),
             Operator::TableSize { table } => self.visit_table_size(TableIndex(table)),
@@ -840,6 +847,12 @@ impl<'a> Compiler<'a> {
                 self.push_gpr(ValType::I32, reg);
             }
             Operator::MemoryGrow { .. } => self.visit_memory_grow(),
+            Operator::MemoryCopy { .. } => self.visit_bulk(BulkOp::Copy),
+            Operator::MemoryFill { .. } => self.visit_bulk(BulkOp::Fill),
+            Operator::MemoryInit { data_index, .. } => {
+                self.visit_bulk(BulkOp::Init(DataIndex(data_index)));
+            }
+            Operator::DataDrop { data_index } => self.visit_data_drop(data_index),
             ref other => {
                 if !self.numeric(other, reader) {
                     let what = format!("{other:?}");

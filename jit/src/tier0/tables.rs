@@ -1,4 +1,4 @@
-//! Tables: elements, indirect calls, and what the runtime does.
+//! Tables: elements, indirect calls; and what the runtime does with ranges of tables and of memory.
 
 use super::{compile::Compiler, value_stack::Loc};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
         masm::{Alu, Cc, Mem, Width},
         regs::{self, Gpr, RAX, SCRATCH},
     },
-    ir::value::TrapCode,
+    ir::value::{BulkOp, TrapCode},
     runtime::context::{TableSlot, offsets},
     wasm::types::{FuncType, TableIndex, TypeIndex, ValType},
 };
@@ -36,8 +36,32 @@ impl Compiler<'_> {
 
     pub(super) fn visit_call_indirect(&mut self, ty: TypeIndex, table: TableIndex) {
         let module = self.module;
-        let type_id = self.layout.type_ids[ty.index()];
+        self.load_element_to_call(ty, table);
         let ty: &FuncType = &module.types[ty.index()];
+        self.arguments(ty);
+        self.free_gpr(regs::ENVIRONMENT);
+        self.masm.comment(format!("call_indirect {}", self.at));
+        self.masm.call_reference();
+        self.returned(ty);
+    }
+
+    /// As `visit_return_call`.
+    pub(super) fn visit_return_call_indirect(&mut self, ty: TypeIndex, table: TableIndex) {
+        let module = self.module;
+        self.load_element_to_call(ty, table);
+        let ty: &FuncType = &module.types[ty.index()];
+        self.last_arguments(ty);
+        self.free_gpr(regs::ENVIRONMENT);
+        self.masm
+            .comment(format!("return_call_indirect {}", self.at));
+        self.masm.leave();
+        self.masm.jump_to_reference();
+        self.set_unreachable();
+    }
+
+    /// Pops an index; the function there, which must be of that type, is in the environment register then.
+    fn load_element_to_call(&mut self, ty: TypeIndex, table: TableIndex) {
+        let type_id = self.layout.type_ids[ty.index()];
         let index = self.pop_gpr();
         let element = self.element(table, index, TrapCode::UndefinedElement);
         self.masm.mov(Width::W64, index, element);
@@ -56,11 +80,6 @@ impl Compiler<'_> {
             self.masm.mov(Width::W64, regs::ENVIRONMENT, index);
             self.free_gpr(index);
         }
-        self.arguments(ty);
-        self.free_gpr(regs::ENVIRONMENT);
-        self.masm.comment(format!("call_indirect {}", self.at));
-        self.masm.call_reference();
-        self.returned(ty);
     }
 
     pub(super) fn visit_table_get(&mut self, table: TableIndex) {
@@ -98,25 +117,38 @@ impl Compiler<'_> {
 
     pub(super) fn visit_table_fill(&mut self, table: u32) {
         self.runtime(offsets::HELPER_TABLE_FILL, &[table], 3);
-        self.trap_unless_done();
+        self.trap_unless_done(TrapCode::TableOutOfBounds);
     }
 
     pub(super) fn visit_table_copy(&mut self, to: u32, from: u32) {
         self.runtime(offsets::HELPER_TABLE_COPY, &[to, from], 3);
-        self.trap_unless_done();
+        self.trap_unless_done(TrapCode::TableOutOfBounds);
     }
 
     pub(super) fn visit_table_init(&mut self, table: u32, segment: u32) {
         self.runtime(offsets::HELPER_TABLE_INIT, &[table, segment], 3);
-        self.trap_unless_done();
+        self.trap_unless_done(TrapCode::TableOutOfBounds);
+    }
+
+    pub(super) fn visit_bulk(&mut self, op: BulkOp) {
+        let segment = match op {
+            BulkOp::Copy | BulkOp::Fill => None,
+            BulkOp::Init(segment) => Some(segment.0),
+        };
+        self.runtime(op.helper(), segment.as_slice(), 3);
+        self.trap_unless_done(TrapCode::MemoryOutOfBounds);
+    }
+
+    pub(super) fn visit_data_drop(&mut self, segment: u32) {
+        self.runtime(offsets::HELPER_DATA_DROP, &[segment], 0);
     }
 
     pub(super) fn visit_elem_drop(&mut self, segment: u32) {
         self.runtime(offsets::HELPER_ELEM_DROP, &[segment], 0);
     }
 
-    fn trap_unless_done(&mut self) {
-        let trap = self.masm.trap_site(TrapCode::TableOutOfBounds, self.at);
+    fn trap_unless_done(&mut self, code: TrapCode) {
+        let trap = self.masm.trap_site(code, self.at);
         let result = regs::HELPER_RESULT;
         self.masm.test(Width::W32, result, result);
         self.masm.jcc(Cc::NotEqual, trap);

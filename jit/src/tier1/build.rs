@@ -20,8 +20,8 @@ use crate::{
     ir::{
         builder::Cursor,
         value::{
-            BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, TableOp,
-            TrapCode, Type, UnaryOp, Value,
+            BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump,
+            TableOp, TrapCode, Type, UnaryOp, Value,
         },
     },
     options::CompileOptions,
@@ -30,8 +30,8 @@ use crate::{
         liveness::{LiveLocals, Liveness},
         module::{BlockSignature, GlobalInit, Module, null_type},
         types::{
-            ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex, TypeIndex,
-            ValType, WasmOffset,
+            DataIndex, ElementIndex, FuncIndex, FuncType, GlobalIndex, LocalIndex, TableIndex,
+            TypeIndex, ValType, WasmOffset,
         },
     },
 };
@@ -703,10 +703,17 @@ impl<'m, 'b> Builder<'m, 'b> {
             }
             Operator::Return => self.return_values()?,
             Operator::Call { function_index } => self.call(FuncIndex(function_index))?,
+            Operator::ReturnCall { function_index } => {
+                self.return_call(FuncIndex(function_index))?;
+            }
             Operator::CallIndirect {
                 type_index,
                 table_index,
             } => self.call_indirect(TypeIndex(type_index), TableIndex(table_index))?,
+            Operator::ReturnCallIndirect {
+                type_index,
+                table_index,
+            } => self.return_call_indirect(TypeIndex(type_index), TableIndex(table_index))?,
             Operator::TableGet { table } => {
                 let table = TableIndex(table);
                 let index = self.pop();
@@ -803,6 +810,16 @@ impl<'m, 'b> Builder<'m, 'b> {
                 let pages = self.pop();
                 self.result(InstData::MemoryGrow { pages })?;
             }
+            Operator::MemoryCopy { .. } => self.bulk(BulkOp::Copy)?,
+            Operator::MemoryFill { .. } => self.bulk(BulkOp::Fill)?,
+            Operator::MemoryInit { data_index, .. } => {
+                self.bulk(BulkOp::Init(DataIndex(data_index)))?;
+            }
+            Operator::DataDrop { data_index } => {
+                self.push(InstData::DataDrop {
+                    segment: DataIndex(data_index),
+                })?;
+            }
             Operator::I32Const { value } => self.result(InstData::Const {
                 ty: Type::I32,
                 bits: value.cast_unsigned().into(),
@@ -852,6 +869,24 @@ impl<'m, 'b> Builder<'m, 'b> {
     }
 
     fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) -> Result<(), NotOptimized> {
+        let (callee, ty) = self.element_to_call(ty, table)?;
+        self.call_of_type(callee, ty)
+    }
+
+    fn return_call_indirect(
+        &mut self,
+        ty: TypeIndex,
+        table: TableIndex,
+    ) -> Result<(), NotOptimized> {
+        let (callee, ty) = self.element_to_call(ty, table)?;
+        self.tail_call_of_type(callee, ty)
+    }
+
+    fn element_to_call(
+        &mut self,
+        ty: TypeIndex,
+        table: TableIndex,
+    ) -> Result<(Callee, FuncType), NotOptimized> {
         let index = self.pop();
         self.table_check(table, index, TrapCode::UndefinedElement)?;
         let func = self.push_value(InstData::TableLoad {
@@ -861,7 +896,7 @@ impl<'m, 'b> Builder<'m, 'b> {
         })?;
         self.push(InstData::FuncCheck { func, ty })?;
         let ty = self.module.types[ty.index()].as_ref().clone();
-        self.call_of_type(Callee::Reference(func), ty)
+        Ok((Callee::Reference(func), ty))
     }
 
     /// Traps unless an index is within a table.
@@ -899,6 +934,40 @@ impl<'m, 'b> Builder<'m, 'b> {
         self.push(data)?;
         let call = self.func.insts.last().expect("just pushed");
         self.stack.extend_from_slice(&call.results);
+        Ok(())
+    }
+
+    fn callee(&self, func: FuncIndex) -> Callee {
+        if self.module.is_imported(func) {
+            Callee::Imported(func)
+        } else {
+            Callee::Defined(func)
+        }
+    }
+
+    fn return_call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
+        let ty = self.module.func_type(callee).as_ref().clone();
+        self.tail_call_of_type(self.callee(callee), ty)
+    }
+
+    fn tail_call_of_type(&mut self, callee: Callee, ty: FuncType) -> Result<(), NotOptimized> {
+        self.pay(ty.params.len())?;
+        let args = self.stack.split_off(self.stack.len() - ty.params.len());
+        self.push(InstData::TailCall {
+            callee,
+            ty: Box::new(ty),
+            args,
+        })?;
+        self.reachable = false;
+        Ok(())
+    }
+
+    fn bulk(&mut self, op: BulkOp) -> Result<(), NotOptimized> {
+        let [c, b, a] = [self.pop(), self.pop(), self.pop()];
+        self.push(InstData::Bulk {
+            op,
+            args: [a, b, c],
+        })?;
         Ok(())
     }
 

@@ -781,6 +781,14 @@ impl Emit<'_> {
                 self.masm.leave();
                 self.masm.ret();
             }
+            MInst::TailCall { target, .. } => {
+                let target = self.load_target(target);
+                self.masm.leave();
+                match target {
+                    Some(target) => self.masm.jmp_to(target),
+                    None => self.masm.jump_to_reference(),
+                }
+            }
             MInst::Trap { code } => {
                 let trap = self.masm.trap_site(code, offset);
                 self.masm.jmp(trap);
@@ -985,7 +993,9 @@ impl Emit<'_> {
         }
     }
 
-    fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
+    /// Where a callee's address is, once its arguments are in place; `None` if a reference in the environment register
+    /// says.
+    fn load_target(&mut self, target: Target) -> Option<masm::Mem> {
         match target {
             Target::Defined(func) => {
                 self.masm
@@ -996,7 +1006,7 @@ impl Emit<'_> {
                     .and_then(|n| n.checked_add(offsets::ENTRY_CODE))
                     .expect("validation bounds the number of functions");
                 self.masm.comment(format!("{func}"));
-                self.masm.call(masm::Mem::new(SCRATCH, entry));
+                Some(masm::Mem::new(SCRATCH, entry))
             }
             Target::Imported(entry) => {
                 self.masm.mov(
@@ -1004,13 +1014,19 @@ impl Emit<'_> {
                     ENVIRONMENT,
                     masm::Mem::context(entry + offsets::IMPORT_ENVIRONMENT),
                 );
-                self.masm
-                    .call(masm::Mem::context(entry + offsets::IMPORT_CODE));
+                Some(masm::Mem::context(entry + offsets::IMPORT_CODE))
             }
             Target::Reference(func) => {
                 debug_assert_eq!(gpr(func), ENVIRONMENT);
-                self.masm.call_reference();
+                None
             }
+        }
+    }
+
+    fn call(&mut self, number: Inst, target: Target, site: u32, live: &[Reg], offset: WasmOffset) {
+        match self.load_target(target) {
+            Some(target) => self.masm.call(target),
+            None => self.masm.call_reference(),
         }
         let image: Vec<FrameOffset> = live.iter().map(|&reg| self.slot_of(at(reg))).collect();
         let labels = SiteLabels::new(&mut self.masm);

@@ -21,11 +21,11 @@ use super::{
 use crate::{
     frame::abi::{Place, param_places, result_places},
     ir::value::{
-        BinaryOp, Block, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump, LoadOp,
+        BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump, LoadOp,
         StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
     },
     runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
-    wasm::types::{TableIndex, ValType, WasmOffset},
+    wasm::types::{FuncType, TableIndex, ValType, WasmOffset},
 };
 use regalloc2::{PReg, RegClass, VReg};
 use std::collections::HashMap;
@@ -687,6 +687,11 @@ impl<'a> Lower<'a> {
                 }
                 self.seq.push(MInst::Return { uses });
             }
+            InstData::TailCall { callee, ty, args } => {
+                let uses = self.arguments(ty, args, &[]);
+                let target = self.target(*callee, &[]);
+                self.seq.push(MInst::TailCall { target, uses });
+            }
             &InstData::Trap { code } => self.seq.push(MInst::Trap { code }),
             _ => unreachable!("not a terminator"),
         }
@@ -773,6 +778,18 @@ impl<'a> Lower<'a> {
                     pages,
                 });
             }
+            InstData::Bulk { op, args } => {
+                let numbers = match op {
+                    BulkOp::Copy | BulkOp::Fill => Vec::new(),
+                    BulkOp::Init(segment) => vec![segment.0],
+                };
+                let code = Some(TrapCode::MemoryOutOfBounds);
+                self.call_runtime(op.helper(), numbers, &args, None, code);
+            }
+            InstData::DataDrop { segment } => {
+                let numbers = vec![segment.0];
+                self.call_runtime(offsets::HELPER_DATA_DROP, numbers, &[], None, None);
+            }
             InstData::GlobalGet { ty, global } => {
                 let mem = self.global(self.layout.globals[global.index()]);
                 self.seq.push(MInst::Load {
@@ -846,24 +863,7 @@ impl<'a> Lower<'a> {
                 ref state,
             } => {
                 let (site, live) = self.site(state, ty.results.clone());
-                let mut uses = Vec::new();
-                for ((&value, place), &wasm) in
-                    args.iter().zip(param_places(ty)).zip(ty.params.iter())
-                {
-                    if let Place::Transfer(word) = place {
-                        let src = self.reg(value);
-                        self.seq.push(MInst::TransferStore {
-                            src,
-                            word,
-                            class: class_of_wasm(wasm),
-                        });
-                    }
-                }
-                for (&value, place) in args.iter().zip(param_places(ty)) {
-                    if let Some(at) = place_register(place, &INT_ARGS) {
-                        uses.push((self.call_operand(value, &live), at));
-                    }
-                }
+                let uses = self.arguments(ty, args, &live);
                 let mut defs = Vec::new();
                 let mut loads = Vec::new();
                 for (&value, place) in results.iter().zip(result_places(ty)) {
@@ -882,11 +882,7 @@ impl<'a> Lower<'a> {
                         }
                     }
                 }
-                let target = match callee {
-                    Callee::Defined(func) => Target::Defined(func),
-                    Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
-                    Callee::Reference(func) => Target::Reference(self.call_operand(func, &live)),
-                };
+                let target = self.target(callee, &live);
                 self.seq.push(MInst::Call {
                     target,
                     site,
@@ -904,8 +900,40 @@ impl<'a> Lower<'a> {
             | InstData::Branch { .. }
             | InstData::BranchTable { .. }
             | InstData::Return { .. }
+            | InstData::TailCall { .. }
             | InstData::Trap { .. } => unreachable!("a terminator inside a block"),
         }
+    }
+
+    fn target(&mut self, callee: Callee, live: &[Reg]) -> Target {
+        match callee {
+            Callee::Defined(func) => Target::Defined(func),
+            Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
+            Callee::Reference(func) => Target::Reference(self.call_operand(func, live)),
+        }
+    }
+
+    /// Stores arguments that travel through the transfer area and gives the registers of the others; what lives across the
+    /// call needs a register of its own.
+    fn arguments(&mut self, ty: &FuncType, args: &[Value], live: &[Reg]) -> Vec<(Reg, PReg)> {
+        let places = param_places(ty);
+        for ((&value, &place), &wasm) in args.iter().zip(&places).zip(ty.params.iter()) {
+            if let Place::Transfer(word) = place {
+                let src = self.reg(value);
+                self.seq.push(MInst::TransferStore {
+                    src,
+                    word,
+                    class: class_of_wasm(wasm),
+                });
+            }
+        }
+        let mut uses = Vec::new();
+        for (&value, place) in args.iter().zip(places) {
+            if let Some(at) = place_register(place, &INT_ARGS) {
+                uses.push((self.call_operand(value, live), at));
+            }
+        }
+        uses
     }
 
     /// An operand of a call in a register that the call may have.
@@ -977,13 +1005,24 @@ impl<'a> Lower<'a> {
             ),
             TableOp::DropSegment(segment) => (offsets::HELPER_ELEM_DROP, vec![segment.0], None),
         };
+        let dst = results.first().map(|&value| Reg::Virtual(self.vreg(value)));
+        self.call_runtime(helper, numbers, args, dst, code);
+    }
+
+    fn call_runtime(
+        &mut self,
+        helper: i32,
+        numbers: Vec<u32>,
+        args: &[Value],
+        dst: Option<Reg>,
+        code: Option<TrapCode>,
+    ) {
         let first = 1 + numbers.len();
         let uses = args
             .iter()
             .zip(&HELPER_ARGS[first..])
             .map(|(&arg, &at)| (self.reg(arg), at))
             .collect();
-        let dst = results.first().map(|&value| Reg::Virtual(self.vreg(value)));
         self.seq.push(MInst::Runtime {
             helper,
             numbers,
@@ -1482,7 +1521,7 @@ fn load_of(ty: Type) -> LoadOp {
 
 /// Whether loads behind the instruction may see something else than loads before it.
 fn changes_loads(data: &InstData) -> bool {
-    data.begins_epoch() || matches!(data, InstData::Store { .. } | InstData::GlobalSet { .. })
+    data.begins_epoch() || data.writes_memory() || matches!(data, InstData::GlobalSet { .. })
 }
 
 #[rustfmt::skip]

@@ -478,6 +478,10 @@ pub(crate) enum MInst {
     Return {
         uses: Vec<(Reg, PReg)>,
     },
+    TailCall {
+        target: Target,
+        uses: Vec<(Reg, PReg)>,
+    },
     Trap {
         code: TrapCode,
     },
@@ -653,6 +657,12 @@ impl MInst {
             Self::Table { index, temp, .. } => {
                 read(v, index);
                 v(temp, OperandConstraint::Reg, OperandKind::Def, OperandPos::Early);
+            }
+            Self::TailCall { target, uses } => {
+                if let Target::Reference(func) = target {
+                    read_fixed(v, func, super::regalloc::ENVIRONMENT);
+                }
+                uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at));
             }
             Self::Return { uses } => uses.iter_mut().for_each(|(reg, at)| read_fixed(v, reg, *at)),
         }

@@ -120,7 +120,7 @@ impl Function for Input {
     fn is_ret(&self, inst: Inst) -> bool {
         matches!(
             self.insts[inst.index()].0,
-            MInst::Return { .. } | MInst::Trap { .. }
+            MInst::Return { .. } | MInst::TailCall { .. } | MInst::Trap { .. }
         )
     }
 

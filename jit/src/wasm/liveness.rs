@@ -367,7 +367,10 @@ impl Scan {
                     self.events.push(Event::BrTable(bound(start), bound(kept)));
                     reachable = false;
                 }
-                Operator::Return | Operator::Unreachable => {
+                Operator::Return
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+                | Operator::Unreachable => {
                     self.events.push(Event::Stop);
                     reachable = false;
                 }

@@ -138,6 +138,10 @@ index_type!(
     GlobalIndex, "global"
 );
 index_type!(
+    /// A data segment of a module.
+    DataIndex, "data"
+);
+index_type!(
     /// A table of a module, imported ones first.
     TableIndex, "table"
 );

@@ -9,7 +9,10 @@ use midair_jit::{
     code::draft::{CodeDraft, RelocTarget},
     frame::abi::{self, EXIT_RETURNED, EXIT_SUSPENDED, EXIT_TRAPPED, Place},
     options::CompileOptions,
-    runtime::context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
+    runtime::{
+        context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
+        helpers,
+    },
     wasm::{
         liveness::Liveness,
         module::{GlobalInit, Module},
@@ -278,6 +281,27 @@ unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
     EXIT_RETURNED
 }
 
+/// Every segment is `0 1 2 .. 9` and then its number.
+unsafe extern "C" fn memory_init(
+    context: *mut VmContext,
+    segment: u32,
+    to: u32,
+    from: u32,
+    len: u32,
+) -> u32 {
+    let mut bytes: Vec<u8> = (0..10).collect();
+    bytes.extend(u8::try_from(segment));
+    // SAFETY: called by guest code that the machine entered.
+    unsafe { helpers::memory_init(&mut *context, to, from, len, &bytes) }
+}
+
+/// Overwrites the first byte with the segment's number.
+unsafe extern "C" fn data_drop(context: *mut VmContext, segment: u32) {
+    // SAFETY: called by guest code that the machine entered.
+    let status = unsafe { helpers::memory_fill(context, 0, segment, 1) };
+    assert_eq!(status, 0);
+}
+
 unsafe extern "C" fn no_table_grow(_: *mut VmContext, _: u32, _: u64, _: u32) -> u32 {
     std::process::abort()
 }
@@ -478,6 +502,10 @@ impl Machine {
             patchpoint_hit,
             checkpoint,
             memory_grow,
+            memory_copy: helpers::memory_copy,
+            memory_fill: helpers::memory_fill,
+            memory_init,
+            data_drop,
             table_grow: no_table_grow,
             table_fill: no_table_fill,
             table_copy: no_table_move,

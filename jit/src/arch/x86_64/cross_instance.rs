@@ -6,6 +6,10 @@
 //!
 //! When B suspends, the stub adds a continuation of its own, one word long: A's context. Resuming it moves the results from
 //! B's context to A's and returns; the caller's continuation comes next.
+//!
+//! A *tail call* out of B finds the stub's own return address on the stack: the frame below leads back to A already, so none
+//! is added, and instances that call each other in tail position for ever need one frame. The dispatch loop does the same to
+//! continuations: of two ways back in a row only the last counts.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -15,9 +19,11 @@
 
 use crate::runtime::context::{FuncEntry, VmContext, offsets};
 use midair_continuation::{
+    Header,
     header::{FLAG_SWITCH, HEADER_SIZE},
     recycle::class_for_words,
 };
+use std::ptr::NonNull;
 
 /// The environment of such an import.
 #[repr(C)]
@@ -41,22 +47,28 @@ const ENTRY: usize = std::mem::offset_of!(CrossCall, entry);
 ///
 /// # Machine contract
 /// *On entry*: as an imported function, `r10` points to a [`CrossCall`]. *On exit*: as from a guest function, `r15` is the
-/// caller's context again. *Stack shape*: a frame with the caller's context in its first slot.
+/// caller's context again. *Stack shape*: a frame with the caller's context in its first slot, or none if such a frame is
+/// what it would return to.
 ///
 /// # Safety
 /// Only guest code calls it.
 #[unsafe(naked)]
 pub unsafe extern "C" fn cross_call() {
     std::arch::naked_asm!(
+        "mov r11, [r15 + {stack_limit}]",
+        "mov rax, [r10 + {entry}]",
+        "mov r10, [r10 + {context}]",
+        "mov [r10 + {stack_limit}], r11",
+        "lea r11, [rip + 7f]",
+        "cmp r11, [rsp]",
+        "je 6f",
         "push rbp",
         "mov rbp, rsp",
         "sub rsp, 16",
         "mov [rbp - 8], r15",
-        "mov r11, [r15 + {stack_limit}]",
-        "mov rax, [r10 + {entry}]",
-        "mov r15, [r10 + {context}]",
-        "mov [r15 + {stack_limit}], r11",
+        "mov r15, r10",
         "call [rax + {entry_code}]",
+        "7:",
         "mov r10, [rbp - 8]",
         "test ecx, ecx",
         "jne 2f",
@@ -92,6 +104,10 @@ pub unsafe extern "C" fn cross_call() {
         "mov r15, r10",
         "leave",
         "ret",
+        // a tail call out of a callee: its frame is gone, the one below stays
+        "6:",
+        "mov r15, r10",
+        "jmp [rax + {entry_code}]",
         "4:",
         "mov rdi, r15",
         "mov esi, 1",
@@ -120,6 +136,15 @@ pub unsafe extern "C" fn cross_call() {
         allocate = const offsets::HELPER_ALLOCATE,
         resume_stub = sym resume_switch,
     )
+}
+
+/// The context that the continuation of a [`cross_call`] leads back to.
+///
+/// # Safety
+/// 1. The continuation is live, is one of `cross_call`'s, and nobody else uses it meanwhile.
+pub unsafe fn switch_target<'a>(continuation: NonNull<Header>) -> &'a mut *mut VmContext {
+    // SAFETY: (1): its image is that one word.
+    unsafe { continuation.byte_add(HEADER_SIZE).cast().as_mut() }
 }
 
 /// Resumes the continuation of a [`cross_call`]: the callee has returned in its own context.

@@ -211,6 +211,16 @@ impl Masm {
     /// Calls the function whose record the environment register points to: through the table of functions if it is this
     /// instance's own.
     pub fn call_reference(&mut self) {
+        self.through_reference(|masm| masm.call(SCRATCH));
+    }
+
+    /// Jumps there: a tail call, the frame is gone already.
+    pub fn jump_to_reference(&mut self) {
+        self.through_reference(|masm| masm.jmp_to(SCRATCH));
+    }
+
+    /// Goes to the address in the scratch register.
+    fn through_reference(&mut self, go: impl FnOnce(&mut Self)) {
         let field = |offset| Mem::new(ENVIRONMENT, offset);
         let foreign = self.label();
         let call = self.label();
@@ -219,7 +229,7 @@ impl Masm {
         self.mov(Width::W64, SCRATCH, field(offsets::FUNC_LOCAL));
         self.mov(Width::W64, SCRATCH, Mem::new(SCRATCH, offsets::ENTRY_CODE));
         self.bind(call);
-        self.call(SCRATCH);
+        go(self);
         self.defer(move |masm| {
             masm.bind(foreign);
             masm.mov(Width::W64, SCRATCH, field(offsets::FUNC_CODE));

@@ -36,6 +36,7 @@ pub fn run(func: &mut Function) -> Changed {
                     InstData::Branch { cond, .. } => work.push(*cond),
                     InstData::BranchTable { index, .. } => work.push(*index),
                     InstData::Return { values } => work.extend_from_slice(values),
+                    InstData::TailCall { .. } => data.for_each_operand(|value| work.push(value)),
                     _ => {}
                 }
             } else if !is_removable(func, data) {

@@ -16,7 +16,7 @@ pub fn run(func: &mut Function) -> Changed {
         let terminator = &func.terminator(block).data;
         let cold = match terminator {
             InstData::Trap { .. } => true,
-            InstData::Return { .. } => false,
+            InstData::Return { .. } | InstData::TailCall { .. } => false,
             _ => cfg
                 .successors(block)
                 .iter()

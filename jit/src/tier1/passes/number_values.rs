@@ -118,7 +118,7 @@ fn effect(data: &InstData, number: u32, epochs: &mut Epochs) {
             globals: number,
             tables: number,
         };
-    } else if matches!(data, InstData::Store { .. }) {
+    } else if data.writes_memory() {
         epochs.memory = number;
     } else if matches!(data, InstData::GlobalSet { .. }) {
         epochs.globals = number;

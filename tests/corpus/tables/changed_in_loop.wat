@@ -1,0 +1,32 @@
+;;! A loop reads an element, a function it calls changes that element, and the next read sees it.
+;;! invoke "run" (i32 20) => (i32 210)
+;;! invoke "awaiting" (i32 20) => (i32 210)
+;;! osr headers: 2
+(module
+  (import "host" "yield" (func $yield))
+  (type $f (func (result i32)))
+  (table 2 funcref)
+  (elem (i32.const 0) $one)
+  (elem declare func $two)
+  (elem $both func $one $two)
+  (global $count (mut i32) (i32.const 0))
+  (func $one (result i32)
+    (table.set (i32.const 0) (ref.func $two))
+    (i32.const 1))
+  (func $two (result i32)
+    (call $yield)
+    (table.init $both (i32.const 0) (i32.const 0) (i32.const 1))
+    (i32.const 20))
+  (func (export "run") (param $n i32) (result i32)
+    (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (call_indirect (type $f) (i32.const 0))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum))
+  (func (export "awaiting") (param $n i32) (result i32)
+    (local $sum i32)
+    (loop $again
+      (call $yield)
+      (local.set $sum (i32.add (local.get $sum) (call_indirect (type $f) (i32.const 0))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))

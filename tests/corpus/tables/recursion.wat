@@ -1,0 +1,20 @@
+;;! Recursion through a table, awaiting at the bottom of some branches.
+;;! invoke "fib" (i32 12) => (i32 144)
+;;! invoke "even" (i32 31) => (i32 0)
+;;! invoke "even" (i32 30) => (i32 1)
+(module
+  (import "host" "await_i32" (func $await (param i32) (result i32)))
+  (type $f (func (param i32) (result i32)))
+  (table funcref (elem $fib $even $odd $await))
+  (func $fib (export "fib") (param $n i32) (result i32)
+    (if (i32.lt_u (local.get $n) (i32.const 2))
+      (then (return (call_indirect (type $f) (local.get $n) (i32.const 3)))))
+    (i32.add
+      (call_indirect (type $f) (i32.sub (local.get $n) (i32.const 1)) (i32.const 0))
+      (call_indirect (type $f) (i32.sub (local.get $n) (i32.const 2)) (i32.const 0))))
+  (func $even (export "even") (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (call $await (i32.const 1)))))
+    (call_indirect (type $f) (i32.sub (local.get $n) (i32.const 1)) (i32.const 2)))
+  (func $odd (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))
+    (call_indirect (type $f) (i32.sub (local.get $n) (i32.const 1)) (i32.const 1))))

@@ -1,0 +1,46 @@
+;;! Several tables, segments of every encoding, elements that go from one table to another.
+;;! invoke "first" (i32 0) => (i32 1)
+;;! invoke "first" (i32 1) => (i32 2)
+;;! invoke "second" (i32 1) => (i32 3)
+;;! invoke "second" (i32 0) => trap "uninitialized element"
+;;! invoke "second" (i32 2) => (i32 2)
+;;! invoke "third" (i32 0) => (i32 1)
+;;! invoke "third" (i32 1) => trap "uninitialized element"
+;;! invoke "exchange"
+;;! invoke "first" (i32 0) => (i32 2)
+;;! invoke "second" (i32 2) => (i32 1)
+;;! invoke "sizes" => (i32 2) (i32 4) (i32 3)
+;;! invoke "beyond_get" => trap "out of bounds table access"
+;;! invoke "beyond_set" => trap "out of bounds table access"
+;;! invoke "constant_beyond" => trap "out of bounds table access"
+(module
+  (type $f (func (result i32)))
+  (global $at i32 (i32.const 1))
+  (table $a 2 funcref)
+  (table $b 4 9 funcref)
+  (table $c 3 funcref)
+  (elem (i32.const 0) $one $two)
+  (elem (table $b) (i32.const 1) func $three)
+  (elem (table $b) (offset (i32.const 2)) funcref (ref.func $two) (ref.null func))
+  (elem (table $c) (i32.const 0) funcref (item ref.func $one))
+  (elem $passive func $one $three)
+  (elem $expressions funcref (ref.func $two) (ref.null func))
+  (elem $declared declare func $four)
+  (elem declare funcref (ref.func $four))
+  (func $one (result i32) (i32.const 1))
+  (func $two (result i32) (i32.const 2))
+  (func $three (result i32) (i32.const 3))
+  (func $four (result i32) (i32.const 4))
+  (func (export "first") (param i32) (result i32) (call_indirect $a (type $f) (local.get 0)))
+  (func (export "second") (param i32) (result i32) (call_indirect $b (type $f) (local.get 0)))
+  (func (export "third") (param i32) (result i32) (call_indirect $c (type $f) (local.get 0)))
+  (func (export "exchange")
+    (table.set $c (i32.const 2) (table.get $a (i32.const 0)))
+    (table.set $a (i32.const 0) (table.get $b (i32.const 2)))
+    (table.set $b (i32.const 2) (table.get $c (i32.const 2))))
+  (func (export "sizes") (result i32 i32 i32) (table.size $a) (table.size $b) (table.size $c))
+  (func $get (param i32) (drop (table.get $a (local.get 0))))
+  (func (export "beyond_get") (call $get (i32.const 2)))
+  (func $set (param i32) (table.set $b (local.get 0) (table.get $a (i32.const 0))))
+  (func (export "beyond_set") (call $set (i32.const -1)))
+  (func (export "constant_beyond") (table.set $a (i32.const 2) (table.get $a (i32.const 1)))))

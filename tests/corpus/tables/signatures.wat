@@ -1,0 +1,27 @@
+;;! Types are equal by structure, not by index; arguments and results of every kind and number pass through a table.
+;;! invoke "same" => (i32 5)
+;;! invoke "other_result" => trap "indirect call type mismatch"
+;;! invoke "other_param" => trap "indirect call type mismatch"
+;;! invoke "many" (i32 1) (i64 2) (f32 3) (f64 4) => (f64 64) (i32 27) (i64 2) (f32 3) (i32 1)
+(module
+  (import "host" "await_f64" (func $await (param f64) (result f64)))
+  (type $a (func (param i32) (result i32)))
+  (type $b (func (param i32) (result i32)))
+  (type $c (func (param i32) (result i64)))
+  (type $d (func (param f32) (result i32)))
+  (type $many (func (param i32 i64 f32 f64 i32 i32 i32 i32 i32 i32 f64 f64) (result f64 i32 i64 f32 i32)))
+  (table funcref (elem $id $sum))
+  (func $id (type $a) (local.get 0))
+  (func $sum (type $many)
+    (f64.mul (call $await (local.get 3)) (f64.add (local.get 10) (local.get 11)))
+    (i32.add (i32.add (i32.add (local.get 4) (local.get 5)) (i32.add (local.get 6) (local.get 7)))
+             (i32.add (local.get 8) (local.get 9)))
+    (local.get 1) (local.get 2) (local.get 0))
+  (func (export "same") (result i32) (call_indirect (type $b) (i32.const 5) (i32.const 0)))
+  (func (export "other_result") (result i64) (call_indirect (type $c) (i32.const 5) (i32.const 0)))
+  (func (export "other_param") (result i32) (call_indirect (type $d) (f32.const 5) (i32.const 0)))
+  (func (export "many") (param $a i32) (param $b i64) (param $c f32) (param $d f64) (result f64 i32 i64 f32 i32)
+    (call_indirect (type $many)
+      (local.get $a) (local.get $b) (local.get $c) (local.get $d)
+      (i32.const 2) (i32.const 3) (i32.const 4) (i32.const 5) (i32.const 6) (i32.const 7)
+      (f64.const 7) (f64.const 9) (i32.add (local.get $a) (i32.const 0)))))

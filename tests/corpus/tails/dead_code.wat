@@ -1,0 +1,21 @@
+;;! What stands behind a tail call cannot be reached, whatever it is; and arms of which only one returns by a tail call.
+;;! invoke "run" (i32 0) => (i32 3)
+;;! invoke "run" (i32 1) => (i32 11)
+;;! invoke "run" (i32 2) => (i32 12)
+;;! invoke "void" (i32 1)
+(module
+  (func $plus (param i32) (result i32) (i32.add (local.get 0) (i32.const 10)))
+  (func (export "run") (param i32) (result i32)
+    (block $two (block $one (block $zero
+      (br_table $zero $one $two (local.get 0)))
+      (return (i32.const 3)))
+      (return_call $plus (local.get 0))
+      (loop (drop (i32.load8_u (i32.const 5))) (br 0)))
+    (if (result i32) (i32.eq (local.get 0) (i32.const 2))
+      (then (return_call $plus (local.get 0)) (i64.const 1) (drop))
+      (else (i32.const 5) (return_call $plus))))
+  (memory 1)
+  (func $nothing)
+  (func $void (export "void") (param i32)
+    (block (br_if 0 (i32.eqz (local.get 0))) (return_call $void (i32.sub (local.get 0) (i32.const 1))))
+    (return_call $nothing)))

@@ -1,0 +1,31 @@
+;;! A tail call out of the middle of hot loops, with values left on the operand stack and live locals, which vanish.
+;;! invoke "run" (i32 40) => (i64 3280)
+;;! invoke "nested" (i32 12) => (i32 1728)
+;;! osr headers: 3
+(module
+  (func (export "run") (param $n i32) (result i64) (local $i i64) (local $sum i64)
+    (i64.add (i64.const 1)
+      (loop $next (result i64)
+        (i64.const 7)
+        (local.set $i (i64.add (local.get $i) (i64.const 2)))
+        (local.set $sum (i64.add (local.get $sum) (local.get $i)))
+        (if (i64.gt_u (local.get $i) (i64.extend_i32_u (i32.mul (local.get $n) (i32.const 2))))
+          (then (i64.const 3) (return_call $minus (local.get $sum) (local.get $i)) ))
+        (drop)
+        (br $next))))
+  (func $minus (param i64 i64) (result i64)
+    (i64.add (i64.mul (i64.sub (local.get 0) (local.get 1)) (i64.const 2)) (i64.const 0)))
+  (func $nested (export "nested") (param $n i32) (result i32) (return_call $grid (local.get $n) (i32.const 0) (i32.const 0)))
+  (func $grid (param $n i32) (param $k i32) (param $sum i32) (result i32) (local $i i32) (local $j i32)
+    (if (i32.eq (local.get $k) (local.get $n)) (then (return (local.get $sum))))
+    (loop $rows
+      (local.set $j (i32.const 0))
+      (loop $columns
+        (local.set $sum (i32.add (local.get $sum) (i32.const 1)))
+        (if (i32.eq (i32.add (i32.mul (local.get $i) (local.get $n)) (local.get $j))
+                    (i32.sub (i32.mul (local.get $n) (local.get $n)) (i32.const 1)))
+          (then (return_call $grid (local.get $n) (i32.add (local.get $k) (i32.const 1)) (local.get $sum))))
+        (br_if $columns (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br $rows))
+    (unreachable)))

@@ -1,0 +1,33 @@
+;;! Tail calls through a table: mutual recursion a hundred thousand deep, of host functions too, and the three traps of such calls.
+;;! invoke "even" (i32 100000) => (i32 1)
+;;! invoke "even" (i32 99999) => (i32 0)
+;;! invoke "host" (i32 4) (i32 2) => (i32 5)
+;;! invoke "host" (i32 4) (i32 3) => (i32 4)
+;;! invoke "host" (i32 4) (i32 4) => trap "uninitialized element"
+;;! invoke "host" (i32 4) (i32 5) => trap "indirect call type mismatch"
+;;! invoke "host" (i32 4) (i32 6) => trap "undefined element"
+;;! invoke "many" (i32 30000) => (i64 10) (i64 9)
+(module
+  (type $f (func (param i32) (result i32)))
+  (type $g (func (param i32 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i64 i64)))
+  (import "host" "add1" (func $add1 (type $f)))
+  (import "host" "await_i32" (func $await (type $f)))
+  (table 6 funcref)
+  (elem (i32.const 0) $even $odd $add1 $await)
+  (elem (i32.const 5) $many)
+  (func $even (export "even") (type $f)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 1))))
+    (return_call_indirect (type $f) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1)))
+  (func $odd (type $f)
+    (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+    (return_call_indirect (type $f) (i32.sub (local.get 0) (i32.const 1)) (i32.const 0)))
+  (func (export "host") (param $x i32) (param $which i32) (result i32)
+    (return_call_indirect (type $f) (local.get $x) (local.get $which)))
+  (func (export "many") (param i32) (result i64 i64)
+    (return_call_indirect (type $g) (local.get 0) (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4) (i64.const 5)
+      (i64.const 6) (i64.const 7) (i64.const 8) (i64.const 9) (i64.const 10) (i32.const 5)))
+  (func $many (type $g)
+    (if (i32.eqz (local.get 0)) (then (return (local.get 10) (local.get 9))))
+    (return_call_indirect (type $g) (i32.sub (local.get 0) (i32.const 1))
+      (local.get 2) (local.get 1) (local.get 4) (local.get 3) (local.get 6) (local.get 5) (local.get 8) (local.get 7)
+      (local.get 9) (local.get 10) (i32.add (i32.const 5) (i32.const 0)))))

@@ -1,0 +1,23 @@
+;;! Loops written as tail recursion, with values of every type, swapped on each turn.
+;;! invoke "sum" (i64 200000) => (i64 20000100000)
+;;! invoke "fib" (i64 90) => (i64 2880067194370816120)
+;;! invoke "turn" (i32 5) => (i32 2) (i64 1) (f32 4) (f64 3)
+(module
+  (func (export "sum") (param i64) (result i64) (return_call $sum (local.get 0) (i64.const 0)))
+  (func $sum (param $n i64) (param $acc i64) (result i64)
+    (if (result i64) (i64.eqz (local.get $n))
+      (then (local.get $acc))
+      (else (return_call $sum (i64.sub (local.get $n) (i64.const 1)) (i64.add (local.get $acc) (local.get $n))))))
+  (func (export "fib") (param i64) (result i64) (return_call $fib (local.get 0) (i64.const 0) (i64.const 1)))
+  (func $fib (param $n i64) (param $a i64) (param $b i64) (result i64)
+    (block $done
+      (br_if $done (i64.eqz (local.get $n)))
+      (return_call $fib (i64.sub (local.get $n) (i64.const 1)) (local.get $b) (i64.add (local.get $a) (local.get $b))))
+    (local.get $a))
+  (func (export "turn") (param $n i32) (result i32 i64 f32 f64)
+    (return_call $turn (local.get $n) (i32.const 1) (i64.const 2) (f32.const 3) (f64.const 4)))
+  (func $turn (param $n i32) (param i32 i64 f32 f64) (result i32 i64 f32 f64)
+    (if (i32.eqz (local.get $n)) (then (return (local.get 1) (local.get 2) (local.get 3) (local.get 4))))
+    (return_call $turn (i32.sub (local.get $n) (i32.const 1))
+      (i32.wrap_i64 (local.get 2)) (i64.extend_i32_u (local.get 1))
+      (f32.demote_f64 (local.get 4)) (f64.promote_f32 (local.get 3)))))
