@@ -10,8 +10,8 @@ mod all;
 
 use all::{GUESTS, Guest, host};
 use midair::{
-    AsyncCaller, Awaiter, Caller, CodeKind, Config, Engine, Error, Event, Linker, Module,
-    Resumption, ResumptionPath, Store, Tiers, TypedFunc, executor,
+    AsyncCaller, Awaiter, Caller, CodeKind, Config, Engine, Error, Event, FuncType, Linker, Module,
+    Resumption, ResumptionPath, Store, Tiers, TypedFunc, Val, ValType, executor,
 };
 use std::{
     fmt::Write as _,
@@ -115,7 +115,7 @@ impl Awaiter for Token {
 enum Drive {
     /// Futures, polled until they are ready.
     Poll,
-    /// The same; between polls every other frame is normalized.
+    /// The same, their types known at run time only; between polls every other frame is normalized.
     PollNormalized,
     /// Awaiters, in a call that owns its store.
     Owned,
@@ -143,7 +143,22 @@ async fn fill(
 fn linker(engine: &Engine, drive: Drive) -> Result<Linker<Arc<Seen>>, Error> {
     let mut linker = Linker::new(engine);
     linker.func_wrap_async("host", "fill", fill)?;
-    if drive == Drive::Owned {
+    if drive == Drive::PollNormalized {
+        let ty = FuncType::new([ValType::I32], [ValType::I32]);
+        linker.func_new_async(
+            "host",
+            "next",
+            ty,
+            |caller: AsyncCaller<Arc<Seen>>, params| async move {
+                let [Val::I32(x)] = params[..] else {
+                    return Err(Error::msg("its type says otherwise"));
+                };
+                caller.with(|caller| caller.data().awaits.fetch_add(1, Ordering::Relaxed))?;
+                Pause(1).await;
+                Ok(vec![Val::I32(host::next(x.cast_unsigned()).cast_signed())])
+            },
+        )?;
+    } else if drive == Drive::Owned {
         linker.func_awaiter("host", "next", |caller: Caller<'_, Arc<Seen>>, x: u32| {
             caller.data().awaits.fetch_add(1, Ordering::Relaxed);
             Token(x)

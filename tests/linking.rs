@@ -1,8 +1,9 @@
 //! What embedders link guests with: host functions of values, things of a store given by hand, names, prepared instances.
 
 use midair::{
-    Caller, CannotSuspend, CompileError, Engine, Extern, ExternType, Func, FuncType, Global,
-    Instance, LinkError, Linker, Memory, Module, Result, Store, Trap, Val, ValType, executor,
+    Caller, CannotSuspend, CompileError, Engine, Extern, ExternRef, ExternType, Func, FuncType,
+    Global, Instance, LinkError, Linker, Memory, Module, Result, Store, Table, TableType, Trap,
+    Val, ValType, executor,
 };
 use std::{
     future::Future,
@@ -528,5 +529,91 @@ fn a_trap_beneath_a_function_of_a_store_is_the_callers() -> Result<()> {
     })?;
     let error = calls.call(&mut store, &[]).unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&Trap::Unreachable));
+    Ok(())
+}
+
+#[test]
+fn host_functions_of_a_store_are_called_through_tables() -> Result<()> {
+    let engine = Engine::default();
+    let program = module(
+        &engine,
+        r#"(module
+            (type $f (func (param i32) (result i32)))
+            (import "" "table" (table 4 funcref))
+            (func (export "call") (param i32 i32) (result i32)
+                (call_indirect (type $f) (local.get 1) (local.get 0))))"#,
+    );
+    let mut store = Store::new(&engine, 5);
+    let ty = TableType {
+        element: ValType::FuncRef,
+        min: 4,
+        max: None,
+    };
+    let table = Table::new(&mut store, ty, None::<Func>)?;
+    let sync = Func::wrap(&mut store, |caller: Caller<'_, i32>, x: i32| {
+        x + *caller.data()
+    })?;
+    let waits = Func::new_async(&mut store, FuncType::new([I32], [I32]), |_, params| async {
+        Once::default().await;
+        Ok(params)
+    })?;
+    let other = Func::wrap(&mut store, || ())?;
+    for (index, func) in [(0, sync), (1, waits), (2, other)] {
+        table.set(&mut store, index, func)?;
+    }
+    let instance = Instance::new(&mut store, &program, &[table.into()])?;
+    let call = instance.get_typed_func::<(i32, i32), i32>(&store, "call")?;
+    assert_eq!(call.call(&mut store, (0, 1))?, 6);
+    assert_eq!(executor::block_on(call.call_async(&mut store, (1, 9)))?, 9);
+    let error = call.call(&mut store, (2, 1)).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::IndirectCallTypeMismatch));
+    let Some(Val::FuncRef(Some(again))) = table.get(&store, 0) else {
+        panic!("a function is there");
+    };
+    assert_eq!(i32s(&again.call(&mut store, &[Val::I32(2)])?), [7]);
+    Ok(())
+}
+
+#[test]
+fn a_host_function_of_values_takes_and_gives_references() -> Result<()> {
+    let engine = Engine::default();
+    let program = module(
+        &engine,
+        r#"(module
+            (import "" "swap" (func $swap (param externref funcref) (result funcref externref)))
+            (func (export "run") (param externref funcref) (result funcref externref)
+                (call $swap (local.get 0) (local.get 1))))"#,
+    );
+    let mut store = Store::new(&engine, ());
+    let ty = FuncType::new(
+        [ValType::ExternRef, ValType::FuncRef],
+        [ValType::FuncRef, ValType::ExternRef],
+    );
+    let swap = Func::new(&mut store, ty.clone(), |_, params, results| {
+        results.clone_from_slice(params);
+        results.reverse();
+        Ok(())
+    })?;
+    let waits = Func::new_async(&mut store, ty, |_, params| async {
+        Once::default().await;
+        Ok(params.into_iter().rev().collect())
+    })?;
+    for import in [swap, waits] {
+        let instance = Instance::new(&mut store, &program, &[import.into()])?;
+        let run = instance.get_func(&store, "run").expect("exported");
+        let held = Arc::new(());
+        let given = ExternRef::new(&mut store, Arc::clone(&held));
+        let params = [given.into(), swap.into()];
+        let results = executor::block_on(run.call_async(&mut store, &params)?)?;
+        let [Val::FuncRef(Some(func)), Val::ExternRef(Some(reference))] = &results[..] else {
+            panic!("{results:?}");
+        };
+        assert_eq!(*func, swap);
+        let found = reference.data(&store)?.downcast_ref::<Arc<()>>();
+        assert!(found.is_some_and(|found| Arc::ptr_eq(found, &held)));
+        drop((params, results));
+        store.gc();
+        assert_eq!(Arc::strong_count(&held), 1, "nobody has it any more");
+    }
     Ok(())
 }
