@@ -12,7 +12,7 @@ use crate::{
     host::{LeafKind, context_of, vtable_of},
     instance::Func,
     resumption::Call,
-    store::{AsContextMut, Store, StoreCore, StoreInner},
+    store::{AsContextMut, CorePtr, Store, StoreCore, StoreInner},
     values::{Val, WasmParams, WasmResults, read_result, store_of},
 };
 use midair_jit::{
@@ -127,7 +127,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let mut words = [0; WORDS];
         words[0] = code as u64;
         // SAFETY: the caller's.
-        unsafe { params.write(&mut words[1..], core) }?;
+        unsafe { params.write(&mut words[1..], CorePtr(core)) }?;
         Ok(words)
     }
 
@@ -260,7 +260,7 @@ impl Func {
         let words = params
             .iter()
             // SAFETY: callers use the store.
-            .map(|param| unsafe { param.to_word(core) });
+            .map(|param| unsafe { param.to_word(CorePtr(core)) });
         let words = std::iter::once(Ok(0))
             .chain(words)
             .collect::<Result<Vec<u64>>>()?;

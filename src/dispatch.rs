@@ -89,8 +89,8 @@ pub(crate) struct Parked {
 /// Guest frames that wait for host code which can reach the store meanwhile: what they hold is alive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waiting {
-    /// Those above this frame, of a host function's stub.
-    Frames(usize),
+    /// Those above this frame, of a host function's stub, and the continuations that wait for them.
+    Frames(usize, *mut Header),
     /// Those of the chain whose leaf this is, which is being polled.
     Chain(NonNull<Header>),
 }
@@ -109,25 +109,31 @@ impl WaitingGuard {
         Self { core }
     }
 
-    /// Of a host function's stub; nothing if it is 0.
+    /// Of a host function's stub; nothing if it is 0. To be there whenever guest code may be entered beneath it.
     ///
     /// # Safety
     /// The store outlives the guard, and the frame is alive as long.
     pub(crate) unsafe fn frames(core: NonNull<StoreCore>, frame: usize) -> Option<Self> {
         // SAFETY: the caller's.
-        (frame != 0).then(|| unsafe { Self::new(core, Waiting::Frames(frame)) })
+        (frame != 0).then(|| unsafe {
+            let rest = (*core.as_ptr()).activations.rest;
+            Self::new(core, Waiting::Frames(frame, rest))
+        })
     }
 }
 
 impl Drop for WaitingGuard {
     fn drop(&mut self) {
         // SAFETY: as in `new`.
-        unsafe { &mut (*self.core.as_ptr()).activations.waiting }.pop();
+        let activations = unsafe { &mut (*self.core.as_ptr()).activations };
+        // guest code that ran meanwhile has left its own there
+        if let Some(Waiting::Frames(_, rest)) = activations.waiting.pop() {
+            activations.rest = rest;
+        }
     }
 }
 
 /// The calls of a store.
-#[derive(Default)]
 pub(crate) struct Activations {
     pub(crate) mode: Mode,
     numbers: u64,
@@ -135,10 +141,26 @@ pub(crate) struct Activations {
     pub(crate) boxed_futures: u64,
     /// The chain of the call that borrows the store, kept here so that a leaked future leaves nothing behind.
     pub(crate) root: Option<Parked>,
+    /// The continuations that wait for the guest code that runs now, if it was resumed; what is here otherwise means nothing.
+    pub(crate) rest: *mut Header,
     /// What waits for the host code that runs now and uses the store, outermost first.
     pub(crate) waiting: Vec<Waiting>,
     /// Chains of calls made by host futures of this store.
     pub(crate) nested: Vec<(u64, Option<Parked>)>,
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            numbers: 0,
+            boxed_futures: 0,
+            root: None,
+            rest: ptr::null_mut(),
+            waiting: Vec::new(),
+            nested: Vec::new(),
+        }
+    }
 }
 
 impl Activations {
@@ -321,6 +343,8 @@ impl StoreCore {
         let before = unsafe { (*context).stack_limit };
         // SAFETY: (1), (2).
         unsafe { (*context).stack_limit = stack_limit(max) };
+        // SAFETY: (2).
+        unsafe { (*this.as_ptr()).activations.rest = ptr::null_mut() };
         // SAFETY: (1).
         let exit = unsafe { enter(context, target, argument) };
         // guest code above a nested entry goes on with its own limit
@@ -400,6 +424,8 @@ impl StoreCore {
                 // SAFETY: (1), (2).
                 unsafe { record_resume(&*this.as_ptr(), link) };
             }
+            // SAFETY: (2).
+            unsafe { (*this.as_ptr()).activations.rest = head };
             // SAFETY: (1), (2); `resume` is a way into the code that made this continuation.
             let exit = unsafe { enter(context, header.resume, link.as_ptr().expose_provenance()) };
             context = exit.context;

@@ -14,7 +14,7 @@ use crate::{
         async_closure, awaiter_closure, new_leaf,
     },
     instance::{Func, Provided},
-    store::{AsContextMut, Caller, StoreCore},
+    store::{AsContextMut, Caller, CorePtr, StoreCore},
     values::{Val, WasmParams, store_of, write_result},
 };
 use midair_continuation::header::payload;
@@ -60,7 +60,7 @@ unsafe fn words_of(host: *const HostFunc) -> usize {
 /// # Safety
 /// 1. `words` has one word per parameter, as guests of that store passed them.
 /// 2. The caller uses the store.
-unsafe fn params(ty: &FuncType, words: *const u64, core: NonNull<StoreCore>) -> Vec<Val> {
+unsafe fn params(ty: &FuncType, words: *const u64, core: CorePtr) -> Vec<Val> {
     // SAFETY: (1).
     let words = unsafe { std::slice::from_raw_parts(words, ty.params.len()) }.iter();
     words
@@ -74,11 +74,7 @@ unsafe fn params(ty: &FuncType, words: *const u64, core: NonNull<StoreCore>) -> 
 ///
 /// # Safety
 /// The caller uses the store.
-unsafe fn result_words(
-    ty: &FuncType,
-    results: &[Val],
-    core: NonNull<StoreCore>,
-) -> Result<Vec<u64>> {
+unsafe fn result_words(ty: &FuncType, results: &[Val], core: CorePtr) -> Result<Vec<u64>> {
     if results.len() != ty.results.len() {
         return Err(Error::msg(format_args!(
             "a host function of type {ty} gave {} results",
@@ -120,11 +116,11 @@ where
         call.leave(|| {
             let ty = &call.host.ty;
             // SAFETY: a host stub's words, in a store that the call uses.
-            let params = unsafe { params(ty, words, call.store.cast()) };
+            let params = unsafe { params(ty, words, call.core_ptr()) };
             let mut results: Vec<Val> = ty.results.iter().copied().map(Val::default_of).collect();
             (call.closure)(call.caller(), &params, &mut results)?;
             // SAFETY: the same.
-            let results = unsafe { result_words(ty, &results, call.store.cast()) }?;
+            let results = unsafe { result_words(ty, &results, call.core_ptr()) }?;
             // SAFETY: the same.
             unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
                 .copy_from_slice(&results);
@@ -188,7 +184,7 @@ where
         call.leave(|| {
             let DynamicAsync { closure, ty } = call.closure;
             // SAFETY: a host stub's words, in a store that the call uses.
-            let params = unsafe { params(ty, words, call.store.cast()) };
+            let params = unsafe { params(ty, words, call.core_ptr()) };
             let number = call.core().activations.next_number();
             let caller = AsyncCaller::new(call.core().id, number, call.instance);
             // SAFETY: the live context of the stub that called.
@@ -223,7 +219,7 @@ where
                 Poll::Ready(results) => {
                     drop(slot);
                     // SAFETY: the call uses its store.
-                    let results = unsafe { result_words(ty, &results?, core) }?;
+                    let results = unsafe { result_words(ty, &results?, call.core_ptr()) }?;
                     // SAFETY: a host stub's words.
                     unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
                         .copy_from_slice(&results);

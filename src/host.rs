@@ -30,7 +30,7 @@ use crate::{
     error::{CannotSuspend, Error, Pending},
     instance::InstanceInner,
     resumption::Resumption,
-    store::{Caller, StoreCore, StoreInner},
+    store::{Caller, CorePtr, StoreCore, StoreInner},
     values::{WasmParams, WasmResults, WasmTy},
 };
 use midair_continuation::{
@@ -195,6 +195,10 @@ impl<T, F> Call<'_, T, F> {
             instance,
             frame: stub_frame(words, count),
         }
+    }
+
+    pub(crate) fn core_ptr(&self) -> CorePtr {
+        CorePtr(self.store.cast())
     }
 
     pub(crate) fn caller(&self) -> Caller<'_, T> {
@@ -391,18 +395,14 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
 ) -> u32 {
     call.leave(|| {
         // SAFETY: the caller's.
-        let params = unsafe {
-            P::read(
-                std::slice::from_raw_parts(words, P::COUNT),
-                call.store.cast(),
-            )
-        };
+        let params =
+            unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
         let results = body(params)?;
         // SAFETY: the caller's.
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, R::COUNT),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }?;
         Ok(EXIT_RETURNED)
@@ -587,12 +587,8 @@ where
         let call = unsafe { Call::<T, F>::new(context, host, words, words_of::<P, R::Results>()) };
         call.leave(|| {
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             if size_of::<Fut>() > MAX_INLINE || align_of::<Fut>() > BLOCK_ALIGN {
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
@@ -664,7 +660,7 @@ where
             unsafe {
                 results.write(
                     std::slice::from_raw_parts_mut(words, R::Results::COUNT),
-                    call.store.cast(),
+                    call.core_ptr(),
                 )
             }?;
             Ok(EXIT_RETURNED)
@@ -805,7 +801,7 @@ unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
         unsafe {
             results.write(
                 std::slice::from_raw_parts_mut(words, count),
-                call.store.cast(),
+                call.core_ptr(),
             )
         }
     });
@@ -892,12 +888,8 @@ where
             // SAFETY: made for this closure and store type below.
             let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
             // SAFETY: a host stub's words.
-            let params = unsafe {
-                P::read(
-                    std::slice::from_raw_parts(words, P::COUNT),
-                    call.store.cast(),
-                )
-            };
+            let params =
+                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
             let awaiter = (call.closure)(call.caller(), params);
             if awaiter.is_completed() {
                 // SAFETY: a host stub's words.

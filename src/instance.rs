@@ -305,11 +305,10 @@ impl Func {
                 "a function was used with another store than its own",
             ));
         }
-        // SAFETY: owned by the store.
-        let layout = &unsafe { self.instance.as_ref() }.module.inner.code.layout;
-        let offset = layout.func_refs[self.index.index()]
+        let record = self
+            .record()
             .ok_or_else(|| Error::msg("a function that is not exported cannot be passed on"))?;
-        Ok(word_at(self.instance, offset).as_ptr().expose_provenance() as u64)
+        Ok(record.as_ptr().expose_provenance() as u64)
     }
 
     /// The function that a word of a guest's stands for.

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    store::{AsContext, AsContextMut, StoreCore},
+    store::{AsContext, AsContextMut, CorePtr, StoreCore},
     types::{GlobalType, MemoryType},
     values::{Val, WasmTy},
 };
@@ -319,7 +319,7 @@ impl Global {
     pub fn new(store: impl AsContextMut, value: impl Into<Val>, mutable: bool) -> Self {
         let value = value.into();
         // SAFETY: borrowed exclusively.
-        let word = unsafe { value.to_word(store.store_ptr().0.cast()) };
+        let word = unsafe { value.to_word(CorePtr(store.store_ptr().0.cast())) };
         let word = word.unwrap_or_else(|error| panic!("{error}"));
         // SAFETY: borrowed exclusively.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
@@ -370,7 +370,13 @@ impl Global {
     pub fn get(&self, store: impl AsContext) -> Val {
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        unsafe { Val::from_word(self.ty, self.cell.read(), store.store_ptr().0.cast()) }
+        unsafe {
+            Val::from_word(
+                self.ty,
+                self.cell.read(),
+                CorePtr(store.store_ptr().0.cast()),
+            )
+        }
     }
 
     /// Its value as a Rust type.
@@ -387,7 +393,7 @@ impl Global {
         }
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        Ok(unsafe { V::from_word(self.cell.read(), store.store_ptr().0.cast()) })
+        Ok(unsafe { V::from_word(self.cell.read(), CorePtr(store.store_ptr().0.cast())) })
     }
 
     /// Changes its value.
@@ -408,7 +414,7 @@ impl Global {
             )));
         }
         // SAFETY: borrowed exclusively.
-        let word = unsafe { value.to_word(store.store_ptr().0.cast()) }?;
+        let word = unsafe { value.to_word(CorePtr(store.store_ptr().0.cast())) }?;
         // SAFETY: owned by the store, which is borrowed exclusively.
         unsafe { self.cell.write(word) };
         Ok(())

@@ -13,6 +13,7 @@
 //! | globals, tables | their types |
 //! | a suspended frame | the site of its continuation: `references` |
 //! | a running frame | the site its callee returns to: `references`, as slots of the frame |
+//! | a frame that waits for a resumed one | as a suspended frame: the dispatch loop says which (`rest`) |
 //! | a handle of the host's | its cell is shared |
 //! | registers, transfer area | nothing: no collection happens while words are on their way |
 //!
@@ -30,7 +31,6 @@ use crate::{
     dispatch::Waiting,
     error::{Error, Result},
     host::Panic,
-    instance::InstanceInner,
     store::{AsContext, AsContextMut, StoreCore},
 };
 use midair_continuation::{
@@ -284,8 +284,10 @@ impl StoreCore {
         }
         for table in &self.tables {
             if table.ty().element == ValType::ExternRef {
-                table.elements().iter().for_each(|&word| marks.word(word));
                 marks.visited += table.elements().len();
+                for &word in table.elements() {
+                    marks.word(word);
+                }
             }
         }
         for global in &self.reference_globals {
@@ -298,24 +300,32 @@ impl StoreCore {
             // SAFETY: a parked chain of this store.
             unsafe { mark_chain(&mut marks, parked.leaf) };
         }
-        // SAFETY: the caller's.
-        unsafe { self.mark_frames(&mut marks, frame) };
+        if frame != 0 {
+            // SAFETY: the caller's: guest code runs, and what waits for it is there.
+            unsafe { self.mark_frames(&mut marks, frame, self.activations.rest) };
+        }
         for waiting in &self.activations.waiting {
             match *waiting {
                 // SAFETY: a chain whose leaf is being polled.
                 Waiting::Chain(leaf) => unsafe { mark_chain(&mut marks, leaf) },
-                // SAFETY: frames above a host function that has not returned.
-                Waiting::Frames(frame) => unsafe { self.mark_frames(&mut marks, frame) },
+                // SAFETY: frames above a host function that has not returned, and what waits for them.
+                Waiting::Frames(frame, rest) => unsafe {
+                    self.mark_frames(&mut marks, frame, rest);
+                },
             }
         }
         self.references.sweep(&marks, marks.visited)
     }
 
-    /// Marks what the guest frames above a host function hold.
+    /// Marks what the guest frames above a host function hold, and the continuations that wait for them.
     ///
     /// # Safety
-    /// `frame` is the frame register of a live host stub of this thread, or 0.
-    unsafe fn mark_frames(&self, marks: &mut Marks, frame: usize) {
+    /// `frame` is the frame register of a live host stub of this thread, `rest` a live chain or null.
+    unsafe fn mark_frames(&self, marks: &mut Marks, frame: usize, rest: *mut Header) {
+        if let Some(rest) = NonNull::new(rest) {
+            // SAFETY: the caller's.
+            unsafe { mark_chain(marks, rest) };
+        }
         let table = &self.engine.inner.shared.pc_table;
         // SAFETY: the caller's.
         unsafe {
@@ -336,9 +346,9 @@ impl StoreCore {
 /// Marks what the guest frames of a suspended chain hold.
 ///
 /// # Safety
-/// `leaf` begins a live chain that nobody changes meanwhile.
-unsafe fn mark_chain(marks: &mut Marks, leaf: NonNull<Header>) {
-    let mut next = Some(leaf);
+/// `first` begins a live chain that nobody changes meanwhile.
+unsafe fn mark_chain(marks: &mut Marks, first: NonNull<Header>) {
+    let mut next = Some(first);
     while let Some(link) = next {
         // SAFETY: the caller's.
         let header = unsafe { link.as_ref() };

@@ -363,6 +363,12 @@ pub unsafe trait AsContextMut: AsContext {
 #[expect(unnameable_types, reason = "in the signature of a sealed trait")]
 pub struct StorePtr<T>(pub(crate) NonNull<StoreInner<T>>);
 
+/// The pointer of a store, whatever its data.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+#[expect(unnameable_types, reason = "in the signature of a sealed trait")]
+pub struct CorePtr(pub(crate) NonNull<StoreCore>);
+
 impl<T> fmt::Debug for StoreInner<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreInner").finish_non_exhaustive()

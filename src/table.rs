@@ -8,7 +8,7 @@
 use crate::{
     error::{Error, Result},
     instance::InstanceInner,
-    store::{AsContext, AsContextMut, StoreCore},
+    store::{AsContext, AsContextMut, CorePtr, StoreCore},
     values::Val,
 };
 use midair_jit::{
@@ -392,9 +392,14 @@ impl Table {
         self.check(core);
         let table = &core.tables[self.index as usize];
         let &word = table.elements().get(index as usize)?;
-        let ty = table.ty().element;
-        // SAFETY: an element of this type, in a table of this store.
-        Some(unsafe { Val::from_word(ty, word, store.store_ptr().0.cast()) })
+        // SAFETY: an element of that type, in a table of the store.
+        Some(unsafe {
+            Val::from_word(
+                table.ty().element,
+                word,
+                CorePtr(store.store_ptr().0.cast()),
+            )
+        })
     }
 
     /// Changes an element.
@@ -477,7 +482,7 @@ fn element(store: &impl AsContextMut, ty: ValType, value: &Val) -> Result<u64> {
         )));
     }
     // SAFETY: the store is borrowed exclusively.
-    unsafe { value.to_word(store.store_ptr().0.cast()) }
+    unsafe { value.to_word(CorePtr(store.store_ptr().0.cast())) }
 }
 
 fn outside() -> Error {

@@ -9,14 +9,14 @@ use crate::{
     error::Result,
     instance::{Func, InstanceInner},
     references::ExternRef,
-    store::StoreCore,
+    store::CorePtr,
 };
 use midair_jit::{
     frame::abi::{Place, Places},
     runtime::context::VmContext,
     wasm::types::ValType,
 };
-use std::{fmt, ptr::NonNull};
+use std::fmt;
 
 /// A Wasm value.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Val {
     ///
     /// # Safety
     /// `core` is a live store that the caller uses.
-    pub(crate) unsafe fn to_word(&self, core: NonNull<StoreCore>) -> Result<u64> {
+    pub(crate) unsafe fn to_word(&self, core: CorePtr) -> Result<u64> {
         match self {
             Self::I32(value) => Ok(u64::from(value.cast_unsigned())),
             Self::I64(value) => Ok(value.cast_unsigned()),
@@ -81,7 +81,7 @@ impl Val {
     ///
     /// # Safety
     /// `core` is a live store that the caller uses, and the word one of its guests' of that type.
-    pub(crate) unsafe fn from_word(ty: ValType, word: u64, core: NonNull<StoreCore>) -> Self {
+    pub(crate) unsafe fn from_word(ty: ValType, word: u64, core: CorePtr) -> Self {
         // SAFETY: the caller's.
         unsafe {
             match ty {
@@ -149,21 +149,20 @@ pub trait WasmTy: Bits + Send + 'static {
 }
 
 mod private {
-    use super::{NonNull, Result, StoreCore};
+    use super::{CorePtr, Result};
 
     #[expect(unnameable_types, reason = "it seals `WasmTy`")]
-    #[expect(private_interfaces, reason = "nobody else can name it")]
     pub trait Bits: Sized {
         /// The word guests of a store know it by.
         ///
         /// # Safety
         /// `core` is a live store that the caller uses.
-        unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64>;
+        unsafe fn to_word(self, core: CorePtr) -> Result<u64>;
         /// What a word is.
         ///
         /// # Safety
         /// `core` is a live store that the caller uses, and the word one of its guests' of that type.
-        unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self;
+        unsafe fn from_word(word: u64, core: CorePtr) -> Self;
     }
 }
 pub(crate) use private::Bits;
@@ -173,13 +172,13 @@ macro_rules! wasm_ty {
         $(
             impl Bits for $native {
                 #[inline]
-                unsafe fn to_word(self, _: NonNull<StoreCore>) -> Result<u64> {
+                unsafe fn to_word(self, _: CorePtr) -> Result<u64> {
                     Ok($to(self))
                 }
                 #[inline]
                 #[expect(clippy::cast_possible_truncation, reason = "32-bit values are the low half of their word")]
                 #[allow(clippy::allow_attributes, unfulfilled_lint_expectations, reason = "64-bit types do not narrow")]
-                unsafe fn from_word(bits: u64, _: NonNull<StoreCore>) -> Self {
+                unsafe fn from_word(bits: u64, _: CorePtr) -> Self {
                     $from(bits)
                 }
             }
@@ -200,14 +199,14 @@ wasm_ty! {
 }
 
 impl Bits for Option<Func> {
-    unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+    unsafe fn to_word(self, core: CorePtr) -> Result<u64> {
         // SAFETY: the caller's.
-        self.map_or(Ok(0), |func| unsafe { func.to_word(core) })
+        self.map_or(Ok(0), |func| unsafe { func.to_word(core.0) })
     }
 
-    unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self {
+    unsafe fn from_word(word: u64, core: CorePtr) -> Self {
         // SAFETY: the caller's.
-        unsafe { Func::from_word(word, core) }
+        unsafe { Func::from_word(word, core.0) }
     }
 }
 
@@ -216,15 +215,15 @@ impl WasmTy for Option<Func> {
 }
 
 impl Bits for Option<ExternRef> {
-    unsafe fn to_word(self, core: NonNull<StoreCore>) -> Result<u64> {
+    unsafe fn to_word(self, core: CorePtr) -> Result<u64> {
         // SAFETY: the caller's.
-        let store = unsafe { (*core.as_ptr()).id };
+        let store = unsafe { (*core.0.as_ptr()).id };
         self.map_or(Ok(0), |reference| reference.to_word(store))
     }
 
-    unsafe fn from_word(word: u64, core: NonNull<StoreCore>) -> Self {
+    unsafe fn from_word(word: u64, core: CorePtr) -> Self {
         // SAFETY: the caller's.
-        unsafe { (*core.as_ptr()).references.handle(word) }
+        unsafe { (*core.0.as_ptr()).references.handle(word) }
     }
 }
 
@@ -234,9 +233,9 @@ impl WasmTy for Option<ExternRef> {
 
 /// The store of a context.
 #[inline]
-pub(crate) fn store_of(context: &VmContext) -> NonNull<StoreCore> {
+pub(crate) fn store_of(context: &VmContext) -> CorePtr {
     // SAFETY: a context's `host` is its instance, which is of a live store.
-    unsafe { (*context.host.cast::<InstanceInner>()).store }
+    CorePtr(unsafe { (*context.host.cast::<InstanceInner>()).store })
 }
 
 /// Parameters of a guest function: `()`, one [`WasmTy`], or a tuple of up to sixteen.
@@ -255,15 +254,13 @@ pub trait WasmParams: Send + 'static {
     /// # Safety
     /// `core` is a live store that the caller uses.
     #[doc(hidden)]
-    #[expect(private_interfaces, reason = "nobody else can name it")]
-    unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()>;
+    unsafe fn write(self, words: &mut [u64], core: CorePtr) -> Result<()>;
     /// Reads one word each.
     ///
     /// # Safety
     /// `core` is a live store that the caller uses, and the words are its guests' of these types.
     #[doc(hidden)]
-    #[expect(private_interfaces, reason = "nobody else can name it")]
-    unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self;
+    unsafe fn read(words: &[u64], core: CorePtr) -> Self;
 }
 
 /// Results of a guest function: `()`, one [`WasmTy`], or a tuple of up to sixteen.
@@ -309,16 +306,14 @@ impl<A: WasmTy> WasmParams for A {
     }
 
     #[inline]
-    #[expect(private_interfaces, reason = "nobody else can name it")]
-    unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()> {
+    unsafe fn write(self, words: &mut [u64], core: CorePtr) -> Result<()> {
         // SAFETY: the caller's.
         words[0] = unsafe { self.to_word(core) }?;
         Ok(())
     }
 
     #[inline]
-    #[expect(private_interfaces, reason = "nobody else can name it")]
-    unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self {
+    unsafe fn read(words: &[u64], core: CorePtr) -> Self {
         // SAFETY: the caller's.
         unsafe { A::from_word(words[0], core) }
     }
@@ -359,7 +354,7 @@ macro_rules! tuples {
             #[inline]
             #[expect(non_snake_case, reason = "one name for a type and its value")]
             #[allow(clippy::allow_attributes, unused, unfulfilled_lint_expectations, reason = "the empty tuple uses nothing")]
-            unsafe fn write(self, words: &mut [u64], core: NonNull<StoreCore>) -> Result<()> {
+            unsafe fn write(self, words: &mut [u64], core: CorePtr) -> Result<()> {
                 let ($($name,)*) = self;
                 let mut word = 0;
                 $(
@@ -372,7 +367,7 @@ macro_rules! tuples {
 
             #[inline]
             #[allow(clippy::allow_attributes, unused, clippy::unused_unit, reason = "the empty tuple uses nothing")]
-            unsafe fn read(words: &[u64], core: NonNull<StoreCore>) -> Self {
+            unsafe fn read(words: &[u64], core: CorePtr) -> Self {
                 let mut words = words.iter();
                 ($({
                     let word = *words.next().expect("one word per parameter");

@@ -177,9 +177,7 @@ fn endless_tail_recursion_is_interrupted() {
                 (func $odd (param i64) (return_call $spin (local.get 0)))
                 (func $spin (export "spin") (param i64) (call $tick) (return_call $odd (local.get 0))))"#,
         );
-        let spin = instance
-            .get_typed_func::<i64, ()>(&store, "spin")
-            .unwrap();
+        let spin = instance.get_typed_func::<i64, ()>(&store, "spin").unwrap();
         store.set_epoch_deadline(1);
         let error = spin.call(&mut store, 1).unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::Interrupt), "{name}");
@@ -232,7 +230,10 @@ fn calls_in_tail_position_count_towards_tier_1() {
     let run = instance
         .get_typed_func::<(i32, i64), i64>(&store, "count")
         .unwrap();
-    assert_eq!(run.call(&mut store, (TURNS, 0)).unwrap(), 3 * i64::from(TURNS));
+    assert_eq!(
+        run.call(&mut store, (TURNS, 0)).unwrap(),
+        3 * i64::from(TURNS)
+    );
     assert_eq!(
         published.load(Ordering::Relaxed),
         2,

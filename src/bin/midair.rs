@@ -147,18 +147,19 @@ fn value(argument: Argument) -> Val {
         Argument::I64(value) => Val::I64(value),
         Argument::F32(bits) => Val::F32(bits),
         Argument::F64(bits) => Val::F64(bits),
+        Argument::Null(ty) => Val::null(ty).expect("a reference type"),
     }
 }
 
 fn printed(value: &Val) -> String {
-    let argument = match value {
-        Val::I32(value) => Argument::I32(*value),
-        Val::I64(value) => Argument::I64(*value),
-        Val::F32(bits) => Argument::F32(*bits),
-        Val::F64(bits) => Argument::F64(*bits),
-        Val::FuncRef(_) | Val::ExternRef(_) => return value.to_string(),
+    let number = match *value {
+        Val::I32(value) => Argument::I32(value),
+        Val::I64(value) => Argument::I64(value),
+        Val::F32(bits) => Argument::F32(bits),
+        Val::F64(bits) => Argument::F64(bits),
+        ref reference => return reference.to_string(),
     };
-    argument.to_string()
+    number.to_string()
 }
 
 /// The exported functions.

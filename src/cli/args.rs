@@ -144,6 +144,8 @@ pub(crate) enum Argument {
     I64(i64),
     F32(u32),
     F64(u64),
+    /// The null reference of a type.
+    Null(ValType),
 }
 
 impl fmt::Display for Argument {
@@ -171,6 +173,7 @@ impl fmt::Display for Argument {
                 x if x.is_nan() => nan(f, x.is_sign_negative(), bits & F64_PAYLOAD, 1 << 51),
                 x => write!(f, "{x:?}"),
             },
+            Self::Null(_) => write!(f, "null"),
         }
     }
 }
@@ -240,8 +243,9 @@ fn parse_argument(ty: ValType, text: &str) -> Result<Argument, String> {
                 .map(f64::to_bits)
                 .map_err(no_float)?,
         }),
+        ValType::FuncRef | ValType::ExternRef if text == "null" => Argument::Null(ty),
         ValType::FuncRef | ValType::ExternRef => {
-            return Err("is a reference, which cannot be written".to_owned());
+            return Err("is not `null`, the only reference that can be written".to_owned());
         }
     })
 }

@@ -3,8 +3,7 @@
 use super::{Action, Answer, Outcome, Program, Value, Way, random::Random};
 use midair::{
     AsyncCaller, Awaiter, Caller, CodeKind, Config, DynamicCall, Engine, Error, Event, Extern,
-    Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap,
-    Val,
+    Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap, Val,
 };
 use std::{
     fmt,
@@ -630,7 +629,7 @@ fn from_midair(value: Val) -> Value {
         Val::I64(x) => Value::I64(x),
         Val::F32(x) => Value::F32(x),
         Val::F64(x) => Value::F64(x),
-        Val::FuncRef(_) | Val::ExternRef(_) => panic!("the corpus passes no references"),
+        Val::FuncRef(_) | Val::ExternRef(_) => panic!("programs of the corpus return numbers"),
     }
 }
 

@@ -147,6 +147,8 @@ fn trap(error: &Error) -> Result<Answer, String> {
         Some(TrapCode::TableOutOfBounds) => TABLE_TRAP,
         Some(TrapCode::IndirectCallToNull) => "uninitialized element",
         Some(TrapCode::BadSignature) => "indirect call type mismatch",
+        // an element segment that does not fit
+        _ if error.to_string().starts_with("out of bounds table access") => TABLE_TRAP,
         _ => return Err(error.to_string()),
     };
     Ok(Answer::Trap(text.to_owned()))

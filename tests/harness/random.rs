@@ -21,13 +21,13 @@ pub(crate) fn smith(seed: u64) -> Result<Program, String> {
     let mut random = Random::new(seed);
     let config = wasm_smith::Config {
         allow_start_export: random.one_in(4),
-        bulk_memory_enabled: false,
+        bulk_memory_enabled: true,
         canonicalize_nans: true,
         compact_imports_enabled: false,
         disallow_traps: !random.one_in(4),
         exceptions_enabled: false,
         export_everything: true,
-        extended_const_enabled: false,
+        extended_const_enabled: true,
         gc_enabled: false,
         max_data_segments: 3,
         max_element_segments: 0,
@@ -49,7 +49,7 @@ pub(crate) fn smith(seed: u64) -> Result<Program, String> {
         reference_types_enabled: false,
         relaxed_simd_enabled: false,
         simd_enabled: false,
-        tail_call_enabled: false,
+        tail_call_enabled: true,
         threads_enabled: false,
         wide_arithmetic_enabled: false,
         ..wasm_smith::Config::default()

@@ -6,7 +6,7 @@ use super::{
     eval::{eval_binary, eval_unary},
     value::{
         BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump, LoadOp, StoreOp,
-        TrapCode, Type,
+        TableOp, TrapCode, Type,
     },
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     tier1::{build::build, pipeline::optimize},
     wasm::{
         liveness::Liveness,
-        module::{Extern, GlobalInit, Module},
+        module::{ElementMode, Extern, GlobalInit, Module},
         types::{FrameOffset, FuncIndex, ValType},
     },
 };
@@ -56,6 +56,9 @@ pub(crate) struct Machine<'m> {
     pub(crate) globals: Vec<u64>,
     /// Data segments that are empty by now.
     dropped: Vec<bool>,
+    tables: Vec<Vec<u64>>,
+    /// What is left of element segments.
+    segments: Vec<Vec<u64>>,
     /// Arguments of calls of imported functions.
     pub(crate) log: Vec<u64>,
     pub(crate) transitions: u32,
@@ -82,6 +85,23 @@ pub(crate) fn host(args: &[u64], ty: ValType) -> u64 {
     }
 }
 
+/// What a function is as a value, and back.
+fn function(func: FuncIndex) -> u64 {
+    u64::from(func.0) + 1
+}
+
+fn constant_of(module: &Module, init: GlobalInit, globals: &[u64]) -> u64 {
+    module.constant_value(init, |index| globals[index.index()], function)
+}
+
+fn named(reference: u64) -> Option<FuncIndex> {
+    Some(FuncIndex::new(position(reference.checked_sub(1)?)))
+}
+
+fn position(word: u64) -> usize {
+    usize::try_from(word).expect("64 bits")
+}
+
 fn mask(ty: Type, bits: u64) -> u64 {
     match ty {
         Type::I32 | Type::F32 => bits & 0xffff_ffff,
@@ -95,7 +115,7 @@ impl<'m> Machine<'m> {
         for global in &module.globals {
             globals.push(match global.init {
                 GlobalInit::Imported => 0,
-                init => module.constant_value(init, |index| globals[index.index()]),
+                init => constant_of(module, init, &globals),
             });
         }
         let pages = module.memory.map_or(0, |memory| memory.min);
@@ -104,15 +124,34 @@ impl<'m> Machine<'m> {
             let Some(offset) = segment.offset else {
                 continue;
             };
-            let at = module.constant_value(offset, |index| globals[index.index()]);
-            let at = usize::try_from(at).expect("an offset");
+            let at = position(constant_of(module, offset, &globals));
             let bytes = &module.bytes[segment.bytes.clone()];
             memory[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let constant = |init| constant_of(module, init, &globals);
+        let mut tables: Vec<Vec<u64>> = module
+            .tables
+            .iter()
+            .map(|table| vec![0; table.ty.min as usize])
+            .collect();
+        let mut segments = Vec::new();
+        for segment in &module.elements {
+            let mut words: Vec<u64> = segment.items.iter().map(|&item| constant(item)).collect();
+            if let ElementMode::Active { table, offset } = segment.mode {
+                let at = position(constant(offset));
+                tables[table.index()][at..at + words.len()].copy_from_slice(&words);
+            }
+            if segment.mode != ElementMode::Passive {
+                words.clear();
+            }
+            segments.push(words);
         }
         Self {
             module,
             way,
             memory,
+            tables,
+            segments,
             globals,
             dropped: module
                 .data
@@ -283,13 +322,50 @@ impl<'m> Machine<'m> {
                         0
                     }
                     InstData::GlobalGet { global, .. } => self.globals[global.index()],
-                    InstData::RefFunc { func } => u64::from(func.0) + 1,
+                    InstData::RefFunc { func } => function(*func),
+                    InstData::TableCheck { table, index, code } => {
+                        if get(*index) >= self.tables[table.index()].len() as u64 {
+                            return trap(*code);
+                        }
+                        0
+                    }
+                    InstData::TableLoad { table, index, .. } => {
+                        self.tables[table.index()][position(get(*index))]
+                    }
+                    InstData::TableStore {
+                        table,
+                        index,
+                        value,
+                    } => {
+                        self.tables[table.index()][position(get(*index))] = get(*value);
+                        0
+                    }
+                    InstData::TableSize { table } => self.tables[table.index()].len() as u64,
+                    InstData::Table { op, args } => {
+                        let args: Vec<u64> = args.iter().map(|&arg| get(arg)).collect();
+                        match self.table_op(*op, &args) {
+                            Some(result) => result,
+                            None => return trap(TrapCode::TableOutOfBounds),
+                        }
+                    }
+                    InstData::FuncCheck { func, ty } => {
+                        let Some(func) = named(get(*func)) else {
+                            return trap(TrapCode::UninitializedElement);
+                        };
+                        if **self.module.func_type(func) != *self.module.types[ty.index()] {
+                            return trap(TrapCode::IndirectCallTypeMismatch);
+                        }
+                        0
+                    }
                     InstData::GlobalSet { global, value } => {
                         self.globals[global.index()] = get(*value);
                         0
                     }
                     InstData::Call { callee, args, .. } => {
-                        let (Callee::Defined(callee) | Callee::Imported(callee)) = *callee;
+                        let callee = match *callee {
+                            Callee::Defined(callee) | Callee::Imported(callee) => callee,
+                            Callee::Reference(func) => named(get(func)).expect("it was checked"),
+                        };
                         let args: Vec<u64> = args.iter().map(|&arg| get(arg)).collect();
                         let results = self.call(callee, &args)?;
                         self.epoch += 1;
@@ -328,7 +404,10 @@ impl<'m> Machine<'m> {
                         return Ok(Left::Returned(results));
                     }
                     InstData::TailCall { callee, args, .. } => {
-                        let (Callee::Defined(callee) | Callee::Imported(callee)) = *callee;
+                        let callee = match *callee {
+                            Callee::Defined(callee) | Callee::Imported(callee) => callee,
+                            Callee::Reference(func) => named(get(func)).expect("it was checked"),
+                        };
                         let args = args.iter().map(|&arg| get(arg)).collect();
                         return Ok(Left::Tail(callee, args));
                     }
@@ -406,9 +485,10 @@ impl<'m> Machine<'m> {
             }
             BulkOp::Fill => self.memory[to..to + len].fill(from.to_le_bytes()[0]),
             BulkOp::Init(data) => {
-                let bytes = match self.dropped[data.index()] {
-                    true => &[],
-                    false => &module.bytes[module.data[data.index()].bytes.clone()],
+                let bytes = if self.dropped[data.index()] {
+                    &[]
+                } else {
+                    &module.bytes[module.data[data.index()].bytes.clone()]
                 };
                 if !inside(from, bytes.len()) {
                     return false;
@@ -418,6 +498,44 @@ impl<'m> Machine<'m> {
             BulkOp::Copy => return false,
         }
         true
+    }
+
+    /// The result, if it has one; `None` if it traps.
+    fn table_op(&mut self, op: TableOp, args: &[u64]) -> Option<u64> {
+        let range = |start: u64, count: u64, len: usize| {
+            let range = position(start)..position(start + count);
+            (range.end <= len).then_some(range)
+        };
+        match op {
+            TableOp::Grow(index) => {
+                let table = &mut self.tables[index.index()];
+                let old = table.len() as u64;
+                let max = self.module.tables[index.index()].ty.max.unwrap_or(u32::MAX);
+                if old + args[1] > u64::from(max.min(10_000)) {
+                    return Some(0xffff_ffff);
+                }
+                table.resize(position(old + args[1]), args[0]);
+                return Some(old);
+            }
+            TableOp::Fill(table) => {
+                let table = &mut self.tables[table.index()];
+                let range = range(args[0], args[2], table.len())?;
+                table[range].fill(args[1]);
+            }
+            TableOp::Copy { .. } | TableOp::Init { .. } => {
+                let (to, from) = match op {
+                    TableOp::Copy { to, from } => (to, &self.tables[from.index()]),
+                    TableOp::Init { table, segment } => (table, &self.segments[segment.index()]),
+                    _ => unreachable!("matched above"),
+                };
+                let words = from[range(args[1], args[2], from.len())?].to_vec();
+                let table = &mut self.tables[to.index()];
+                let range = range(args[0], args[2], table.len())?;
+                table[range].copy_from_slice(&words);
+            }
+            TableOp::DropSegment(segment) => self.segments[segment.index()].clear(),
+        }
+        Some(0)
     }
 
     fn load(&self, op: LoadOp, at: u64) -> u64 {

@@ -214,8 +214,8 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::DataDrop { .. }
-            | Self::RefFunc { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(*arg),
             Self::Binary { args, .. } => args.iter().copied().for_each(visit),
@@ -293,8 +293,8 @@ impl InstData {
             | Self::MemorySize
             | Self::GlobalGet { .. }
             | Self::DataDrop { .. }
-            | Self::RefFunc { .. }
             | Self::TableSize { .. }
+            | Self::RefFunc { .. }
             | Self::Trap { .. } => {}
             Self::Unary { arg, .. } => visit(arg),
             Self::Binary { args, .. } => args.iter_mut().for_each(visit),

@@ -153,15 +153,15 @@ impl Verifier<'_> {
                 Err(format!("{value} is a {found:?}, not a {ty:?}"))
             }
         };
+        let reference = |value: Value| match func.type_of(value) {
+            ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
+            found => Err(format!("{value} is a {found:?}, not a reference")),
+        };
         // references are compared with null as the words they are
         let want_word = |value: Value| {
             want(value, Type::I64)
                 .or_else(|_| want(value, Type::FuncRef))
                 .or_else(|_| want(value, Type::ExternRef))
-        };
-        let reference = |value: Value| match func.type_of(value) {
-            ty @ (Type::FuncRef | Type::ExternRef) => Ok(ty),
-            found => Err(format!("{value} is a {found:?}, not a reference")),
         };
         let address = |base: Value, index: Value, offset: u32| {
             want(base, Type::Ptr)?;

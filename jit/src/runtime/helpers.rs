@@ -150,7 +150,9 @@ pub unsafe fn memory_init(
 ) -> u32 {
     // SAFETY: (1).
     let to = unsafe { range(context, to, len) };
-    let bytes = segment.get(from as usize..).and_then(|bytes| bytes.get(..len as usize));
+    let bytes = segment
+        .get(from as usize..)
+        .and_then(|bytes| bytes.get(..len as usize));
     let (Some(to), Some(bytes)) = (to, bytes) else {
         return 1;
     };

@@ -21,7 +21,7 @@ use crate::{
         builder::Cursor,
         value::{
             BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, InstData, Jump,
-            TableOp, TrapCode, Type, UnaryOp, Value,
+            LoadOp, StoreOp, TableOp, TrapCode, Type, UnaryOp, Value,
         },
     },
     options::CompileOptions,
@@ -36,6 +36,28 @@ use crate::{
     },
 };
 use wasmparser::Operator;
+
+/// Copies and fills of so many bytes, known when compiling, are loads and stores.
+const INLINE_BYTES: u64 = 32;
+
+/// How so many bytes are read and written, as 64-bit integers, and where each piece begins.
+fn pieces_of(len: u64) -> Vec<(LoadOp, StoreOp, u32)> {
+    let sizes = [
+        (LoadOp::I64Load, StoreOp::I64Store),
+        (LoadOp::I64Load32U, StoreOp::I64Store32),
+        (LoadOp::I64Load16U, StoreOp::I64Store16),
+        (LoadOp::I64Load8U, StoreOp::I64Store8),
+    ];
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    for (load, store) in sizes {
+        while u64::from(at + load.access_size()) <= len {
+            pieces.push((load, store, at));
+            at += load.access_size();
+        }
+    }
+    pieces
+}
 
 /// Bytes of a Wasm page.
 const PAGE: u64 = 65536;
@@ -963,12 +985,101 @@ impl<'m, 'b> Builder<'m, 'b> {
     }
 
     fn bulk(&mut self, op: BulkOp) -> Result<(), NotOptimized> {
-        let [c, b, a] = [self.pop(), self.pop(), self.pop()];
-        self.push(InstData::Bulk {
+        let [len, from, to] = [self.pop(), self.pop(), self.pop()];
+        match (op, self.func.constant(len)) {
+            (BulkOp::Copy, Some(len)) if len <= INLINE_BYTES => self.small_copy(to, from, len),
+            (BulkOp::Fill, Some(len)) if len <= INLINE_BYTES => self.small_fill(to, from, len),
+            _ => {
+                self.push(InstData::Bulk {
+                    op,
+                    args: [to, from, len],
+                })?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A copy of few bytes: all are read before any is written.
+    fn small_copy(&mut self, to: Value, from: Value, len: u64) -> Result<(), NotOptimized> {
+        let Some(to) = self.range(to, len)? else {
+            return Ok(());
+        };
+        let Some((base, index, offset)) = self.range(from, len)? else {
+            return Ok(());
+        };
+        let mut pieces = Vec::new();
+        for (load, store, at) in pieces_of(len) {
+            let value = self.push_value(InstData::Load {
+                op: load,
+                base,
+                index,
+                offset: offset + at,
+            })?;
+            pieces.push((store, at, value));
+        }
+        for (store, at, value) in pieces {
+            self.store_piece(store, to, at, value)?;
+        }
+        Ok(())
+    }
+
+    fn small_fill(&mut self, to: Value, byte: Value, len: u64) -> Result<(), NotOptimized> {
+        let Some(to) = self.range(to, len)? else {
+            return Ok(());
+        };
+        let wide = self.push_value(InstData::Unary {
+            op: UnaryOp::I64ExtendI32U,
+            arg: byte,
+        })?;
+        let mask = self.constant(Type::I64, 0xff)?;
+        let byte = self.push_value(InstData::Binary {
+            op: BinaryOp::I64And,
+            args: [wide, mask],
+        })?;
+        let everywhere = self.constant(Type::I64, 0x0101_0101_0101_0101)?;
+        let value = self.push_value(InstData::Binary {
+            op: BinaryOp::I64Mul,
+            args: [byte, everywhere],
+        })?;
+        for (_, store, at) in pieces_of(len) {
+            self.store_piece(store, to, at, value)?;
+        }
+        Ok(())
+    }
+
+    fn store_piece(
+        &mut self,
+        op: StoreOp,
+        (base, index, offset): (Value, Value, u32),
+        at: u32,
+        value: Value,
+    ) -> Result<(), NotOptimized> {
+        self.push(InstData::Store {
             op,
-            args: [a, b, c],
+            base,
+            index,
+            offset: offset + at,
+            value,
         })?;
         Ok(())
+    }
+
+    /// Checks a short range and gives its address; what lies within it is an offset away that is small enough.
+    fn range(
+        &mut self,
+        index: Value,
+        len: u64,
+    ) -> Result<Option<(Value, Value, u32)>, NotOptimized> {
+        let len = u32::try_from(len).expect("it is short");
+        let Some((base, index, offset)) = self.address(index, 0, len)? else {
+            return Ok(None);
+        };
+        if i32::try_from(offset + len).is_ok() {
+            return Ok(Some((base, index, offset)));
+        }
+        // only constant addresses have offsets here
+        let index = self.constant(Type::I64, u64::from(offset))?;
+        Ok(Some((base, index, 0)))
     }
 
     fn numeric_or_memory(&mut self, operator: &Operator<'_>) -> Result<(), NotOptimized> {

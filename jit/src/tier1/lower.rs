@@ -21,8 +21,8 @@ use super::{
 use crate::{
     frame::abi::{Place, param_places, result_places},
     ir::value::{
-        BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump, LoadOp,
-        StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
+        BinaryOp, Block, BulkOp, Callee, ENTRY, Entry, FrameState, Function, Inst, InstData, Jump,
+        LoadOp, StoreOp, TableOp, TrapCode, Type, UnaryOp, Value, ValueDef,
     },
     runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
     wasm::types::{FuncType, TableIndex, ValType, WasmOffset},
@@ -122,6 +122,8 @@ struct Lower<'a> {
     uses: Vec<u32>,
     /// Whether a register with the value is needed.
     demanded: Vec<bool>,
+    /// The last site that each value was found to live across.
+    kept: Vec<Option<u32>>,
     /// Block and epoch of each instruction.
     place: Vec<(Block, u32)>,
     /// Machine block of each IR block.
@@ -162,6 +164,7 @@ impl<'a> Lower<'a> {
             sites: Vec::new(),
             uses,
             demanded: vec![false; ir.values.len()],
+            kept: vec![None; ir.values.len()],
             place,
             numbers: vec![usize::MAX; ir.blocks.len()],
             edges: vec![Vec::new(); ir.blocks.len()],
@@ -688,8 +691,8 @@ impl<'a> Lower<'a> {
                 self.seq.push(MInst::Return { uses });
             }
             InstData::TailCall { callee, ty, args } => {
-                let uses = self.arguments(ty, args, &[]);
-                let target = self.target(*callee, &[]);
+                let uses = self.arguments(ty, args, None);
+                let target = self.target(*callee, None);
                 self.seq.push(MInst::TailCall { target, uses });
             }
             &InstData::Trap { code } => self.seq.push(MInst::Trap { code }),
@@ -863,7 +866,7 @@ impl<'a> Lower<'a> {
                 ref state,
             } => {
                 let (site, live) = self.site(state, ty.results.clone());
-                let uses = self.arguments(ty, args, &live);
+                let uses = self.arguments(ty, args, Some(site));
                 let mut defs = Vec::new();
                 let mut loads = Vec::new();
                 for (&value, place) in results.iter().zip(result_places(ty)) {
@@ -882,7 +885,7 @@ impl<'a> Lower<'a> {
                         }
                     }
                 }
-                let target = self.target(callee, &live);
+                let target = self.target(callee, Some(site));
                 self.seq.push(MInst::Call {
                     target,
                     site,
@@ -905,17 +908,17 @@ impl<'a> Lower<'a> {
         }
     }
 
-    fn target(&mut self, callee: Callee, live: &[Reg]) -> Target {
+    fn target(&mut self, callee: Callee, site: Option<u32>) -> Target {
         match callee {
             Callee::Defined(func) => Target::Defined(func),
             Callee::Imported(func) => Target::Imported(self.layout.import(func.0)),
-            Callee::Reference(func) => Target::Reference(self.call_operand(func, live)),
+            Callee::Reference(func) => Target::Reference(self.call_operand(func, site)),
         }
     }
 
     /// Stores arguments that travel through the transfer area and gives the registers of the others; what lives across the
     /// call needs a register of its own.
-    fn arguments(&mut self, ty: &FuncType, args: &[Value], live: &[Reg]) -> Vec<(Reg, PReg)> {
+    fn arguments(&mut self, ty: &FuncType, args: &[Value], site: Option<u32>) -> Vec<(Reg, PReg)> {
         let places = param_places(ty);
         for ((&value, &place), &wasm) in args.iter().zip(&places).zip(ty.params.iter()) {
             if let Place::Transfer(word) = place {
@@ -930,18 +933,17 @@ impl<'a> Lower<'a> {
         let mut uses = Vec::new();
         for (&value, place) in args.iter().zip(places) {
             if let Some(at) = place_register(place, &INT_ARGS) {
-                uses.push((self.call_operand(value, live), at));
+                uses.push((self.call_operand(value, site), at));
             }
         }
         uses
     }
 
     /// An operand of a call in a register that the call may have.
-    fn call_operand(&mut self, value: Value, live: &[Reg]) -> Reg {
+    fn call_operand(&mut self, value: Value, site: Option<u32>) -> Reg {
         let resolved = self.resolve(value);
-        let lives_on =
-            self.constant(value).is_none() && live.contains(&Reg::Virtual(self.vreg(resolved)));
-        if lives_on {
+        let lives_on = site.is_some() && self.kept[resolved.index()] == site;
+        if lives_on && self.constant(value).is_none() {
             self.copy(value)
         } else {
             self.reg(value)
@@ -1037,6 +1039,7 @@ impl<'a> Lower<'a> {
         let mut live: Vec<Reg> = Vec::new();
         let mut values: Vec<Option<Value>> = Vec::new();
         let mut positions: HashMap<Value, u32> = HashMap::new();
+        let number = u32::try_from(self.sites.len()).expect("sites fit 32 bits");
         let map = state
             .values
             .iter()
@@ -1047,6 +1050,7 @@ impl<'a> Lower<'a> {
                 let value = self.resolve(value);
                 let position = *positions.entry(value).or_insert_with(|| {
                     self.demanded[value.index()] = true;
+                    self.kept[value.index()] = Some(number);
                     live.push(Reg::Virtual(VReg::new(
                         value.index(),
                         class_of(self.ir.type_of(value)),
@@ -1063,7 +1067,6 @@ impl<'a> Lower<'a> {
             map,
             values,
         });
-        let number = u32::try_from(self.sites.len() - 1).expect("sites fit 32 bits");
         (number, live)
     }
 

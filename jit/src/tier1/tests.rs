@@ -420,6 +420,75 @@ fn calls_and_globals_keep_their_order() {
     );
 }
 
+#[test]
+fn bulk_operations_check_first_and_write_then() {
+    // known and unknown lengths, at both ends of what is inline
+    for len in [
+        "(local.get 2)",
+        "(i32.const 0)",
+        "(i32.const 1)",
+        "(i32.const 31)",
+        "(i32.const 32)",
+        "(i32.const 33)",
+    ] {
+        let wat = format!(
+            r#"(module (memory (export "memory") 1 2)
+                (data (i32.const 3) "the quick brown fox jumps over the lazy dog")
+                (data $p "0123456789abcdefghijklmnopqrstuvwxyz")
+                (func (export "f") (param i32 i32 i32) (result i32) (local $before i32)
+                    (local.set $before (i32.load (i32.const 4)))
+                    (memory.copy (local.get 0) (local.get 1) {len})
+                    (memory.fill (local.get 1) (local.get 0) {len})
+                    (memory.copy (i32.const 65520) (i32.const 5) (i32.const 16))
+                    (memory.init $p (i32.const 600) (i32.const 7) (local.get 2))
+                    (data.drop $p)
+                    (memory.init $p (i32.const 0) (i32.const 0) (i32.and (local.get 0) (i32.const 64)))
+                    (i32.add (local.get $before) (i32.load (i32.const 4)))))"#
+        );
+        let edge = |n: u64| n & 0xffff_ffff;
+        check(
+            &wat,
+            &[
+                &[4, 3, 9],
+                &[3, 4, 20],
+                &[300, 8, 0],
+                &[64, 3, 12],
+                &[65535, 3, 1],
+                &[65536, 3, 0],
+                &[3, 65536, 0],
+                &[65537, 3, 0],
+                &[3, 65505, 31],
+                &[3, 65504, 32],
+                &[edge(u64::MAX), 3, 2],
+                &[3, edge(u64::MAX), edge(u64::MAX)],
+                &[8, 8, 60000],
+            ],
+        );
+    }
+}
+
+#[test]
+fn tail_calls_return_for_their_callers() {
+    check(
+        r#"(module (import "env" "h" (func $h (param i64 f32) (result i32 f64)))
+            (memory (export "memory") 1)
+            (func $even (param i32 i64) (result i32 f64)
+                (if (i32.eqz (local.get 0)) (then (return_call $h (local.get 1) (f32.const 2))))
+                (return_call $odd (i64.add (local.get 1) (i64.const 3)) (i32.sub (local.get 0) (i32.const 1))))
+            (func $odd (param i64 i32) (result i32 f64)
+                (i32.store (i32.const 0) (local.get 1))
+                (loop $l
+                    (br_if $l (i32.lt_s (local.tee 1 (i32.sub (local.get 1) (i32.const 1))) (i32.const -4)))
+                    (return_call $even (select (local.get 1) (i32.const 0) (i32.gt_s (local.get 1) (i32.const 0))) (local.get 0)))
+                (unreachable))
+            (func (export "f") (param i32) (result i32 f64)
+                (i32.const 77)
+                (call $even (local.get 0) (i64.const 5))
+                (drop) (i32.add) (f64.convert_i32_s (i32.load (i32.const 0)))))"#,
+        &[&[0], &[1], &[2], &[3], &[40]],
+    );
+}
+
 fn edges(ty: Type) -> Vec<u64> {
     let mut edges: Vec<u64> = match ty {
         Type::I32 => vec![
@@ -1034,16 +1103,16 @@ fn random_modules_agree_with_wasmi_in_every_way() {
             .flat_map(|_| random.next().to_le_bytes())
             .collect();
         let config = wasm_smith::Config {
-            bulk_memory_enabled: false,
+            bulk_memory_enabled: true,
             reference_types_enabled: false,
             simd_enabled: false,
             relaxed_simd_enabled: false,
-            tail_call_enabled: false,
+            tail_call_enabled: true,
             threads_enabled: false,
             memory64_enabled: false,
             exceptions_enabled: false,
             gc_enabled: false,
-            extended_const_enabled: false,
+            extended_const_enabled: true,
             custom_page_sizes_enabled: false,
             wide_arithmetic_enabled: false,
             compact_imports_enabled: false,
@@ -1051,7 +1120,7 @@ fn random_modules_agree_with_wasmi_in_every_way() {
             max_imports: 0,
             max_tables: 0,
             max_element_segments: 0,
-            max_data_segments: 0,
+            max_data_segments: 3,
             max_memories: 1,
             memory_max_size_required: true,
             max_memory32_bytes: 20 * 65536,

@@ -415,8 +415,7 @@ impl Module {
                 && let [.., ConstOp::Const(a), ConstOp::Const(b)] = self.expressions[first..]
             {
                 self.expressions.truncate(self.expressions.len() - 2);
-                self.expressions
-                    .push(ConstOp::Const(computed(op, [a, b])));
+                self.expressions.push(ConstOp::Const(computed(op, [a, b])));
             } else {
                 self.expressions.push(op);
             }
@@ -705,7 +704,9 @@ fn invalid(error: &BinaryReaderError) -> CompileError {
 
 /// Whether validation failed only because a constant expression names a global of the module's own.
 fn names_own_globals(bytes: &[u8], error: &BinaryReaderError) -> bool {
-    error.message().contains("global.get of locally defined global")
+    error
+        .message()
+        .contains("global.get of locally defined global")
         && Validator::new_with_features(FEATURES_OF_OWN_GLOBALS)
             .validate_all(bytes)
             .is_ok()
@@ -1006,17 +1007,71 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_refused_where_they_stand() {
-        let wat = "(module (table 1 funcref))";
-        let bytes = wat::parse_str(wat).expect("well-formed");
-        let (offset, what) = unsupported(wat);
-        assert_eq!(what, "table");
-        // Section id 4 and the section's size stand in front.
-        assert_eq!(bytes[offset - 2], 4);
+    fn tables_and_segments_of_every_encoding_are_read() {
+        let module = module(
+            r#"(module
+                (import "env" "t" (table $t 1 5 funcref))
+                (import "env" "f" (func $f))
+                (import "env" "g" (global $g i32))
+                (table $u 4294967295 externref)
+                (elem (i32.const 1) $f $h)
+                (elem (table $t) (global.get $g) func $h)
+                (elem func $h)
+                (elem declare func $h)
+                (elem (i32.const 2) funcref (ref.func $f) (ref.null func))
+                (elem (table $u) (i32.const 0) externref (ref.null extern))
+                (elem funcref (item ref.null func))
+                (elem declare funcref (ref.func $h))
+                (func $h)
+                (func $unnamed)
+                (func $exported (export "e"))
+                (export "u" (table $u)))"#,
+        )
+        .expect("it is supported");
+        let table = |element, min, max| TableType { element, min, max };
+        assert_eq!(module.tables[0].ty, table(ValType::FuncRef, 1, Some(5)));
+        assert!(module.tables[0].imported);
         assert_eq!(
-            unsupported(r#"(module (import "a" "b" (table 1 funcref)))"#).1,
-            "imported table"
+            module.tables[1].ty,
+            table(ValType::ExternRef, u32::MAX, None)
         );
+        assert!(!module.tables[1].imported);
+        assert_eq!(module.exports[1].1, Extern::Table(TableIndex(1)));
+        let [f, h] = [0, 1].map(|func| GlobalInit::RefFunc(FuncIndex(func)));
+        let null = GlobalInit::Const(0);
+        let active = |table, offset| ElementMode::Active {
+            table: TableIndex(table),
+            offset,
+        };
+        let found: Vec<_> = module
+            .elements
+            .iter()
+            .map(|segment| (segment.mode, segment.items.as_slice()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (active(0, GlobalInit::Const(1)), &[f, h][..]),
+                (active(0, GlobalInit::Global(GlobalIndex(0))), &[h]),
+                (ElementMode::Passive, &[h]),
+                (ElementMode::Declared, &[h]),
+                (active(0, GlobalInit::Const(2)), &[f, null]),
+                (active(1, GlobalInit::Const(0)), &[null]),
+                (ElementMode::Passive, &[null]),
+                (ElementMode::Declared, &[h]),
+            ]
+        );
+        assert_eq!(module.functions_as_values(), [true, true, false, true]);
+    }
+
+    #[test]
+    fn tables_that_are_not_supported_are_refused_by_name() {
+        assert_eq!(
+            unsupported("(module (table i64 1 funcref))").1,
+            "64-bit table"
+        );
+        let found = unsupported("(module (table 1 (ref null any)))").1;
+        assert_eq!(found, "table of reference type anyref");
     }
 
     #[test]
@@ -1061,9 +1116,15 @@ mod tests {
             let value = module.constant_value(init, |index| values[index.index()], |_| 0);
             values.push(value);
         }
-        assert_eq!(values, [4, 10, 42, 2, 0xffff_ffff, 420, 420, (-9i64).cast_unsigned()]);
+        assert_eq!(
+            values,
+            [4, 10, 42, 2, 0xffff_ffff, 420, 420, (-9i64).cast_unsigned()]
+        );
         let offset = module.data[0].offset.expect("it is active");
-        assert_eq!(module.constant_value(offset, |index| values[index.index()], |_| 0), 419);
+        assert_eq!(
+            module.constant_value(offset, |index| values[index.index()], |_| 0),
+            419
+        );
         assert_eq!(module.data[1].offset, None);
         assert_eq!(&module.bytes[module.data[1].bytes.clone()], b"passive");
     }

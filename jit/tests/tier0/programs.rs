@@ -648,3 +648,55 @@ fn a_site_describes_live_locals_and_the_operand_stack() {
             .any(|&(at, offset)| at == site.return_offset && offset == site.layout.offset)
     );
 }
+
+#[test]
+fn tail_calls_leave_nothing_behind() {
+    agree(
+        r#"(module
+            (func $down (export "down") (param i32 i64) (result i64)
+                (if (i32.eqz (local.get 0)) (then (return (local.get 1))))
+                (return_call $swapped (i64.add (local.get 1) (i64.const 1)) (i32.sub (local.get 0) (i32.const 1))))
+            (func $swapped (param i64 i32) (result i64)
+                (return_call $down (local.get 1) (local.get 0)))
+            (func (export "many") (param i32) (result i64)
+                (i64.const 9) (i64.const 8) (i64.const 7)
+                (return_call $many (local.get 0) (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4) (i64.const 5) (i64.const 6)
+                    (i64.const 7) (i64.const 8) (f64.const 9)))
+            (func $many (param i32 i64 i64 i64 i64 i64 i64 i64 i64 f64) (result i64)
+                (if (i32.eqz (local.get 0)) (then (return (i64.sub (i64.mul (local.get 1) (i64.const 100)) (local.get 8)))))
+                (return_call $many (i32.sub (local.get 0) (i32.const 1))
+                    (local.get 8) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (local.get 6) (local.get 7)
+                    (local.get 9))))"#,
+        &[
+            ("down", &[0, 7]),
+            ("down", &[1000, 7]),
+            ("many", &[0]),
+            ("many", &[11]),
+        ],
+    );
+}
+
+#[test]
+fn ranges_of_memory_are_copied_and_filled() {
+    agree(
+        r#"(module (memory 1)
+            (func (export "f") (param i32 i32 i32) (result i64 i32)
+                (i32.const 5)
+                (memory.fill (i32.const 0) (i32.const 0x31) (i32.const 4))
+                (memory.fill (i32.const 4) (i32.const 0x32) (i32.const 12))
+                (memory.copy (local.get 0) (local.get 1) (local.get 2))
+                (i64.load (i32.const 1)) (i32.load (i32.const 9))
+                (i32.add (i32.load (i32.const 65532)))
+                (local.set 0) (local.set 2 (i32.wrap_i64)) (local.set 1)
+                (i64.extend_i32_u (i32.add (local.get 2) (local.get 1))) (local.get 0)))"#,
+        &[
+            ("f", &[1, 0, 9]),
+            ("f", &[0, 1, 9]),
+            ("f", &[65536, 65536, 0]),
+            ("f", &[65530, 0, 7]),
+            ("f", &[0, 65530, 7]),
+            ("f", &[65530, 0, 6]),
+            ("f", &[0, 0xffff_ffff, 0xffff_ffff]),
+        ],
+    );
+}

@@ -179,7 +179,7 @@ fn check(seed: u64) -> usize {
                         "seed {seed}, memory"
                     );
                 }
-                Extern::Func(_) => {}
+                Extern::Func(_) | Extern::Table(_) => {}
             }
         }
     }

@@ -1,5 +1,5 @@
 ;;! A hot loop calls functions by index; one of them awaits, and what lives across the call is an address-free frame.
-;;! invoke "run" (i32 40) => (i64 2380)
+;;! invoke "run" (i32 40) => (i64 2367)
 ;;! osr headers: 1
 (module
   (import "host" "await_i32" (func $await (param i32) (result i32)))

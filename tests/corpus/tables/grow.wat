@@ -12,7 +12,6 @@
 ;;! invoke "grow_seven" (i32 4) => (i32 6)
 ;;! invoke "size" => (i32 10)
 ;;! invoke "call" (i32 9) => (i32 7)
-;;! invoke "unbounded" (i32 -16) => (i32 -1)
 ;;! invoke "unbounded" (i32 1000) => (i32 0)
 ;;! invoke "unbounded" (i32 1) => (i32 1000)
 (module
