@@ -1134,15 +1134,8 @@ mod tests {
         for (wat, what) in [
             ("(module (func (param v128)))", "v128 (SIMD)"),
             ("(module (func (drop (v128.const i64x2 0 0))))", "SIMD"),
-            (
-                "(module (func (param externref)))",
-                "reference type externref",
-            ),
-            (
-                "(module (func (local externref)))",
-                "reference type externref",
-            ),
-            ("(module (func (drop (ref.null func))))", "ref.null"),
+            ("(module (func (param anyref)))", "reference type anyref"),
+            ("(module (func (local anyref)))", "reference type anyref"),
             (
                 "(module (type $t (func)) (global (ref func) (ref.func 0)) (func (type $t)))",
                 "reference type (ref func)",
