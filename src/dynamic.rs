@@ -277,6 +277,17 @@ impl Func {
     ///
     /// # Errors
     /// As [`wrap`](Self::wrap).
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Func, Store};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// let double = Func::wrap_async(&mut store, |_caller, x: i32| async move { 2 * x })?;
+    /// let double = double.typed::<i32, i32>(&store)?;
+    /// assert_eq!(midair::executor::block_on(double.call_async(&mut store, 21))?, 42);
+    /// # Ok(()) }
+    /// ```
     pub fn wrap_async<C, P, Fut, R>(
         store: C,
         func: impl Fn(AsyncCaller<C::Data>, P) -> Fut + Send + Sync + 'static,
@@ -341,6 +352,20 @@ impl Func {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Func, FuncType, Store, Val, ValType};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// let ty = FuncType::new([ValType::I32; 2], [ValType::I32; 2]);
+    /// let swap = Func::new_async(&mut store, ty, |_caller, params| async move {
+    ///     Ok(params.into_iter().rev().collect())
+    /// })?;
+    /// let swap = swap.typed::<(i32, i32), (i32, i32)>(&store)?;
+    /// assert_eq!(midair::executor::block_on(swap.call_async(&mut store, (1, 2)))?, (2, 1));
+    /// # Ok(()) }
+    /// ```
     pub fn new_async<C, Fut>(
         store: C,
         ty: FuncType,

@@ -419,6 +419,22 @@ impl Instance {
     ///
     /// # Panics
     /// As [`Instance::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Func, Instance, Module, Store};
+    ///
+    /// # fn main() -> midair::Result<()> {
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module
+    ///     (import "host" "ready" (func $ready))
+    ///     (start $ready))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let ready = Func::wrap_async(&mut store, |_caller, ()| async {})?;
+    /// let imports = [ready.into()];
+    /// midair::executor::block_on(Instance::new_async(&mut store, &module, &imports))?;
+    /// # Ok(()) }
+    /// ```
     pub async fn new_async<T: Send>(
         store: &mut Store<T>,
         module: &Module,

@@ -99,6 +99,17 @@ impl<T: 'static> Linker<T> {
     }
 
     /// Whether a name may be defined again, which hides what it stood for. At first it may not.
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Linker};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut linker = Linker::<()>::new(&Engine::default());
+    /// linker.func_wrap("host", "version", || 1)?;
+    /// assert!(linker.func_wrap("host", "version", || 2).is_err());
+    /// linker.allow_shadowing(true).func_wrap("host", "version", || 2)?;
+    /// # Ok(()) }
+    /// ```
     pub fn allow_shadowing(&mut self, allow: bool) -> &mut Self {
         self.shadowing = allow;
         self
@@ -351,6 +362,17 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     /// If one of the new names is defined already.
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Linker};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut linker = Linker::<()>::new(&Engine::default());
+    /// linker.func_wrap("host", "log", |_: i32| ())?;
+    /// linker.alias_module("host", "env")?;
+    /// assert!(linker.alias("env", "log", "env", "print").is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
         let items = self.items.iter();
         let found: Vec<_> = items
@@ -450,6 +472,27 @@ impl<T: 'static> Linker<T> {
     ///
     /// # Errors
     /// If one of the names is defined already.
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Linker, Module, Store};
+    ///
+    /// # fn main() -> midair::Result<()> {
+    /// let engine = Engine::default();
+    /// let library = Module::new(&engine, r#"(module (memory (export "memory") 1))"#)?;
+    /// let program = Module::new(&engine, r#"(module
+    ///     (import "library" "memory" (memory 1))
+    ///     (func (export "run") (i32.store8 (i32.const 7) (i32.const 42))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let mut linker = Linker::new(&engine);
+    /// let instance = linker.instantiate(&mut store, &library)?;
+    /// linker.instance(&mut store, "library", instance)?;
+    /// let run = linker.instantiate(&mut store, &program)?.get_typed_func::<(), ()>(&store, "run")?;
+    /// run.call(&mut store, ())?;
+    /// let memory = instance.get_memory(&store, "memory").unwrap();
+    /// assert_eq!(memory.data(&store)[7], 42);
+    /// # Ok(()) }
+    /// ```
     pub fn instance(
         &mut self,
         store: impl AsContextMut<Data = T>,

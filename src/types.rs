@@ -253,6 +253,16 @@ impl Module {
     }
 
     /// The type of an export, if there is one of that name.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> midair::Result<()> {
+    /// # let engine = midair::Engine::default();
+    /// let module = midair::Module::new(&engine, r#"(module (func (export "run")))"#)?;
+    /// assert!(module.get_export("run").is_some_and(|ty| ty.func().is_some()));
+    /// assert!(module.get_export("walk").is_none());
+    /// # Ok(()) }
+    /// ```
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
         let mut exports = self.inner.code.module.exports.iter();
         let (_, item) = exports.find(|(export, _)| export == name)?;

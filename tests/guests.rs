@@ -1,9 +1,9 @@
-//! Guests that real compilers made, in every tier and way to suspend: Rust with and without its standard library, C and
-//! AssemblyScript.
+//! Guests that real compilers made, in every tier and way to suspend: Rust with and without its standard library, C, and
+//! `AssemblyScript`.
 //!
 //! Their sources and how they are built are in `tests/guests/`; `cargo xtask guests` builds them again. What they must answer
-//! is computed here, by the same source compiled for the host where it is Rust, by an independent program where it is
-//! AssemblyScript, and recorded by a native build of the same source where it is C.
+//! is computed here: by the same source compiled for the host where it is Rust, by another program for `words`; for `digest`, in
+//! C, a native build of the same source has recorded it.
 
 #[path = "guests/all.rs"]
 mod all;

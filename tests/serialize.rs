@@ -192,6 +192,7 @@ fn text_and_plain_wasm_are_not_serialized_modules() -> Result<()> {
         assert_eq!(error.downcast_ref(), Some(&DeserializeError::NotAModule));
     }
     let empty = Module::deserialize(&engine, Module::new(&engine, "(module)")?.serialize())?;
-    Instance::new(&mut Store::new(&engine, ()), &empty, &[])?;
+    let mut store = Store::new(&engine, ());
+    Instance::new(&mut store, &empty, &[])?;
     Ok(())
 }

@@ -18,8 +18,8 @@ enum Value {
     Bool(bool),
     Number(f64),
     Text(String),
-    List(Vec<Value>),
-    Map(BTreeMap<String, Value>),
+    List(Vec<Self>),
+    Map(BTreeMap<String, Self>),
 }
 
 #[derive(Debug)]

@@ -50,7 +50,7 @@ pub(crate) extern "C" fn filled(n: u32) -> u64 {
 struct Frame<'a> {
     depth: u32,
     scratch: [u32; 12],
-    outer: Option<&'a Frame<'a>>,
+    outer: Option<&'a Self>,
 }
 
 fn deeper(outer: Option<&Frame<'_>>, depth: u32, left: u32) -> u64 {
