@@ -8,6 +8,7 @@ use crate::{
     error::{NotCurrent, Result},
     instance::{Extern, Instance, InstanceInner},
     store::{Caller, StoreCore},
+    task_context::Outside,
     values::{WasmParams, WasmResults},
 };
 use std::{
@@ -153,6 +154,7 @@ impl<P: WasmParams, R: WasmResults> Future for NestedCall<P, R> {
         with_current(core, 0, || {
             // SAFETY: the store is being polled on this thread, by whoever holds it; nobody else uses it meanwhile.
             let _mode = unsafe { ModeGuard::new(core, Mode::Poll(NonNull::from(&mut *cx).cast())) };
+            let _outside = Outside::share();
             let (parked, fresh) = match std::mem::replace(&mut self.state, State::Finished) {
                 // SAFETY: as above.
                 State::Unstarted(params) => match unsafe { self.func.begin(core, params) } {

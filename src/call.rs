@@ -13,6 +13,7 @@ use crate::{
     instance::Func,
     resumption::Call,
     store::{AsContextMut, CorePtr, Store, StoreCore, StoreInner},
+    task_context::Outside,
     values::{Val, WasmParams, WasmResults, read_result, store_of},
 };
 use midair_jit::{
@@ -190,6 +191,7 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
         let _waiting = unsafe { WaitingGuard::frames(core, frame) };
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
+        let _outside = Outside::share();
         // SAFETY: the caller's.
         let outcome = unsafe { self.begin(core, params) };
         // SAFETY: the caller's.
@@ -311,6 +313,7 @@ impl Func {
         let _waiting = unsafe { WaitingGuard::frames(core, store.host_frame()) };
         // SAFETY: the store outlives this call.
         let _mode = unsafe { ModeGuard::new(core, Mode::Sync(beneath)) };
+        let _outside = Outside::share();
         // SAFETY: borrowed exclusively until the end.
         let outcome = unsafe { self.begin_dynamic(core, words) };
         // SAFETY: borrowed exclusively until the end.
@@ -548,6 +551,7 @@ impl<T, P, R> CallFuture<'_, T, P, R> {
         begin: impl FnOnce(&TypedFunc<P, R>, NonNull<StoreCore>, P) -> Outcome,
     ) -> Poll<Result<*mut VmContext>> {
         let core = self.core();
+        let _outside = Outside::share();
         let (parked, fresh) = match self.params.take() {
             Some(params) => {
                 // SAFETY: the store outlives this poll.

@@ -22,6 +22,7 @@ use crate::{
     instance::Func,
     resumption::{Resumption, Ticket, TicketState},
     store::StoreCore,
+    task_context::{self, Inside},
 };
 use midair_continuation::{
     Chain, Header,
@@ -515,6 +516,8 @@ impl StoreCore {
     /// Releases the chain from `leaf` on: host futures and awaiters are dropped, blocks recycled.
     pub(crate) fn release(&mut self, leaf: NonNull<Header>) {
         let core = NonNull::from(&mut *self);
+        // SAFETY: the caller owns the chain, as everybody who has its leaf.
+        unsafe { task_context::release(leaf) };
         let Some(&instance) = self.instances.last() else {
             return;
         };
@@ -778,6 +781,8 @@ impl Drop for ModeGuard {
 
 /// Polls a call: first `outcome` is what just happened in this same poll, or `parked` what it waited for since the last.
 ///
+/// If `fresh`, the call's task-locals are current. Afterwards nobody's are: the caller has an [`Outside`].
+///
 /// # Safety
 /// The caller uses the store exclusively, owns the chain, and has set the mode to `Poll` with this context.
 pub(crate) unsafe fn poll(
@@ -794,7 +799,13 @@ pub(crate) unsafe fn poll(
         let context = unsafe { context_of(leaf) };
         // SAFETY: the same.
         let ready = match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
-            Poll::Pending => return Progress::Pending(parked),
+            Poll::Pending => {
+                if fresh {
+                    // SAFETY: the same.
+                    unsafe { task_context::park(leaf) };
+                }
+                return Progress::Pending(parked);
+            }
             Poll::Ready(ready) => ready,
         };
         // SAFETY: the same; its payload is gone.
@@ -828,7 +839,13 @@ pub(crate) unsafe fn poll_once(
     let context = unsafe { context_of(leaf) };
     // SAFETY: the caller's.
     match unsafe { poll_leaf(core, cx, &mut parked, fresh) } {
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => {
+            if fresh {
+                // SAFETY: the caller's.
+                unsafe { task_context::park(leaf) };
+            }
+            Poll::Pending
+        }
         Poll::Ready(ready) => {
             // SAFETY: the caller's; the payload is gone.
             Poll::Ready(unsafe { StoreCore::leaf_done(core, context, leaf, ready) })
@@ -903,6 +920,8 @@ impl StoreCore {
         pending: Pending,
     ) -> Outcome {
         // SAFETY: the caller's.
+        unsafe { task_context::release(leaf) };
+        // SAFETY: the caller's.
         let next = unsafe { leaf.as_ref() }.next;
         // SAFETY: the leaf's context is alive as long as the store.
         let free_lists = unsafe { &mut (*context).free_lists };
@@ -939,6 +958,8 @@ unsafe fn poll_leaf(
             let number = unsafe { leaf.as_ref() }
                 .resume_address
                 .map_or(0, |number| number.get() as u64);
+            // SAFETY: a live future leaf.
+            let inside = unsafe { Inside::again(leaf) };
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: the chain waits for this poll.
                 let _waiting = unsafe { WaitingGuard::new(core, Waiting::Chain(leaf)) };
@@ -948,11 +969,19 @@ unsafe fn poll_leaf(
                 })
             }));
             let ready = match polled {
-                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Pending) => {
+                    // SAFETY: the same leaf.
+                    unsafe { inside.pending(leaf) };
+                    return Poll::Pending;
+                }
                 Ok(Poll::Ready(result)) => result.map_err(Pending::Error),
                 Err(panic) => Err(Pending::Panic(panic)),
             };
-            Poll::Ready(and_drop(core, leaf, vtable, ready))
+            let ready = and_drop(core, leaf, vtable, ready);
+            drop(inside);
+            // SAFETY: the caller's; the guest goes on.
+            unsafe { task_context::unpark(leaf) };
+            Poll::Ready(ready)
         }
         LeafKind::Awaiter => {
             let ticket = match &parked.ticket {
@@ -965,10 +994,13 @@ unsafe fn poll_leaf(
                     ticket.register(cx.waker());
                     parked.ticket = Some(Arc::clone(&ticket));
                     let token = Resumption::borrowed(Arc::clone(&ticket));
+                    // what it sets is nobody's
+                    let inside = Inside::begin();
                     // SAFETY: a live awaiter leaf.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
                         (vtable.on_completed)(leaf, token);
                     }));
+                    drop(inside);
                     if let Err(panic) = told {
                         ticket.cancel();
                         return Poll::Ready(and_drop(
@@ -981,7 +1013,12 @@ unsafe fn poll_leaf(
                     ticket
                 }
             };
-            match ticket.state() {
+            let state = ticket.state();
+            if !fresh && state != TicketState::Waiting {
+                // SAFETY: the caller's; the guest goes on, or ends.
+                unsafe { task_context::unpark(leaf) };
+            }
+            match state {
                 TicketState::Waiting => Poll::Pending,
                 TicketState::Dropped => {
                     let error = Error::new(NotCurrent::ResumptionDropped);

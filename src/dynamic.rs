@@ -15,6 +15,7 @@ use crate::{
     },
     instance::{Func, Provided},
     store::{AsContextMut, Caller, CorePtr, StoreCore},
+    task_context::Inside,
     values::{Val, WasmParams, store_of, write_result},
 };
 use midair_continuation::header::payload;
@@ -195,6 +196,7 @@ where
                 context: call.context,
                 initialized: false,
             };
+            let inside = Inside::begin();
             let future = DynamicFuture {
                 future: Box::pin(closure(caller, params)),
                 ty: Arc::clone(ty),
@@ -230,6 +232,8 @@ where
                         return Err(call.cannot_suspend());
                     }
                     std::mem::forget(slot);
+                    // SAFETY: the future's leaf, ours until the guest has unwound.
+                    unsafe { inside.pending(leaf) };
                     Ok(call.suspend(leaf))
                 }
             }

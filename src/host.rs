@@ -31,6 +31,7 @@ use crate::{
     instance::InstanceInner,
     resumption::Resumption,
     store::{Caller, CorePtr, StoreCore, StoreInner},
+    task_context::Inside,
     values::{WasmParams, WasmResults, WasmTy},
 };
 use midair_continuation::{
@@ -636,6 +637,7 @@ where
         context: call.context,
         initialized: false,
     };
+    let inside = Inside::begin();
     let future = build(caller);
     // SAFETY: the block has room for a `Fut`, aligned to `BLOCK_ALIGN` or less (a box is).
     unsafe { payload(leaf).cast::<Fut>().write(future) };
@@ -670,6 +672,8 @@ where
                 return Err(call.cannot_suspend());
             }
             std::mem::forget(slot);
+            // SAFETY: the future's leaf, ours until the guest has unwound.
+            unsafe { inside.pending(leaf) };
             Ok(call.suspend(leaf))
         }
     }

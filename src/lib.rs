@@ -67,6 +67,8 @@ mod async_caller;
 
 mod resumption;
 
+mod task_context;
+
 mod helpers;
 
 mod error;

@@ -32,11 +32,15 @@ use crate::{
     error::{Error, FrameInfo, NotCurrent, Pending, Result},
     host::{LeafKind, context_of, vtable_of},
     store::{Store, StoreCore, StoreInner},
+    task_context::{self, Outside},
     values::{WasmParams, WasmResults},
 };
 use futures::task::AtomicWaker;
 use midair_continuation::Header;
-use midair_executor::resumption::{TaskHeader, TaskVtable, schedule};
+use midair_executor::{
+    context::Context as TaskContext,
+    resumption::{TaskHeader, TaskVtable, bind_here, is_bound_here, schedule, unbind},
+};
 use midair_jit::{code::draft::CodeKind, runtime::context::VmContext};
 use std::{
     cell::Cell,
@@ -111,8 +115,10 @@ impl Resumption {
         match self.take() {
             Ok(core) => {
                 // SAFETY: the token is the right to run it.
-                if unsafe { OwnedCall::of(core) }.home.load(Ordering::Relaxed) == HERE.get() {
-                    // SAFETY: the same; nothing else is asked for at home.
+                if unsafe { OwnedCall::of(core) }.home.load(Ordering::Relaxed) == HERE.get()
+                    && TaskContext::current_is_empty()
+                {
+                    // SAFETY: the same; no task-locals are anywhere, and nobody watches.
                     unsafe { OwnedCall::run_at_home(core) };
                 } else {
                     // SAFETY: the same.
@@ -123,7 +129,8 @@ impl Resumption {
         }
     }
 
-    /// Puts the call on its executor's queue: the executor of this thread, or else the global one. Nothing is allocated.
+    /// Puts the call on the queue of the executor on whose thread it was suspended, whatever thread this is. If it was on
+    /// none, of the executor of this thread, or else the global one. Nothing is allocated.
     ///
     /// A borrowed call is woken instead.
     pub fn schedule(self) {
@@ -283,6 +290,8 @@ const ORPHAN: usize = 3;
 const FIRST_THREAD: usize = 1 << (usize::BITS - 1);
 /// In `home`: the store is watched, so that a token used there takes the longer way.
 const WATCHED: usize = 1 << (usize::BITS - 2);
+/// In `home`: the call was parked with task-locals, so that its token takes the longer way.
+const LOADED: usize = 1 << (usize::BITS - 3);
 
 /// `claim`: the handle has not been dropped, the call has not ended.
 const OPEN: u8 = 0;
@@ -357,6 +366,24 @@ unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
     })));
 }
 
+impl Drop for OwnedCall {
+    fn drop(&mut self) {
+        unbind(&mut self.task);
+    }
+}
+
+/// When it is dropped, no task-locals are current: those of the call that ran have gone with it.
+struct Nobody;
+
+impl Drop for Nobody {
+    #[inline]
+    fn drop(&mut self) {
+        if !TaskContext::current_is_empty() {
+            drop(TaskContext::swap(TaskContext::empty()));
+        }
+    }
+}
+
 /// Drops the awaiter of a call whose token was not used; that is the error.
 ///
 /// # Safety
@@ -399,11 +426,15 @@ impl OwnedCall {
         // SAFETY: the caller's.
         let call = unsafe { Self::of(core) };
         // a thread without a number is nobody's home
-        if call.home.load(Ordering::Relaxed) & !WATCHED == THREAD.get() {
+        let home = call.home.load(Ordering::Relaxed);
+        if home & !(WATCHED | LOADED) == THREAD.get() {
             if HERE.get() == 0 {
                 HERE.set(THREAD.get());
             }
-            return Right::Yes;
+            // what it was parked with is taken now; if that fails, the handle is just going
+            if home & LOADED == 0 || call.replace_home(home, home & !LOADED) {
+                return Right::Yes;
+            }
         }
         // SAFETY: the caller's.
         unsafe { Self::move_home(core) }
@@ -446,7 +477,20 @@ impl OwnedCall {
         Right::Yes
     }
 
-    /// What `home` is while this thread is the call's.
+    fn replace_home(&self, before: usize, after: usize) -> bool {
+        self.home
+            .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Replaces `home`, if it is this thread. Gives what it was.
+    fn leave_home(&self, after: usize) -> Option<usize> {
+        let home = self.home.load(Ordering::Relaxed);
+        (home & !(WATCHED | LOADED) == this_thread() && self.replace_home(home, after))
+            .then_some(home)
+    }
+
+    /// What `home` is while the call runs on this thread.
     ///
     /// # Safety
     /// The store is alive.
@@ -456,14 +500,19 @@ impl OwnedCall {
         this_thread() | if watched { WATCHED } else { 0 }
     }
 
-    /// Resumes a call whose home is this thread and whose store is not watched.
+    /// Resumes a call whose home is this thread, whose store is not watched, and that has no task-locals where none are current.
     ///
     /// # Safety
     /// That, and as for `run`.
     #[inline]
     unsafe fn run_at_home(core: NonNull<StoreCore>) {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.state.store(RUNNING, Ordering::Relaxed);
+        // SAFETY: parked, so there is one.
+        let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
         // SAFETY: the caller's.
-        match unsafe { Self::turn_at_home::<false>(core) } {
+        match unsafe { Self::turn_plain::<false>(core, leaf) } {
             Answer::None => (),
             // SAFETY: the token came back.
             answer => unsafe { Self::go_on(core, answer) },
@@ -539,21 +588,39 @@ impl OwnedCall {
             // SAFETY: the token's right is given up.
             right => return unsafe { Self::no_right(core, right) },
         }
-        // SAFETY: the caller's; the right is here.
-        unsafe { Self::turn_at_home::<true>(core) }
-    }
-
-    /// One turn, the right to it being here.
-    ///
-    /// # Safety
-    /// As for `turn`, and the call's home is this thread. `WATCHED` may be false only if the store is not.
-    #[inline(always)]
-    unsafe fn turn_at_home<const WATCHED: bool>(core: NonNull<StoreCore>) -> Answer {
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
         call.state.store(RUNNING, Ordering::Relaxed);
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
+        // SAFETY: the leaf of the parked chain.
+        if !unsafe { task_context::is_plain(leaf) } {
+            // SAFETY: the caller's.
+            return unsafe { Self::turn_in_context(core, leaf) };
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::turn_plain::<true>(core, leaf) }
+    }
+
+    /// A turn with task-locals.
+    ///
+    /// # Safety
+    /// The call is this thread's to run; it is parked at `leaf`.
+    #[cold]
+    unsafe fn turn_in_context(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: the caller's.
+        let _outside = unsafe { Outside::replace(leaf) };
+        // SAFETY: the caller's.
+        unsafe { Self::turn_plain::<true>(core, leaf) }
+    }
+
+    /// # Safety
+    /// As for `turn_in_context`; the call's task-locals are current. `WATCHED` may be false only if the store is not.
+    #[inline(always)]
+    unsafe fn turn_plain<const WATCHED: bool>(
+        core: NonNull<StoreCore>,
+        leaf: NonNull<Header>,
+    ) -> Answer {
         // SAFETY: the leaf of the parked chain.
         let vtable = unsafe { vtable_of(leaf) };
         // SAFETY: the same.
@@ -593,6 +660,8 @@ impl OwnedCall {
         call.state.store(RUNNING, Ordering::Relaxed);
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
+        // SAFETY: ours to run.
+        let _outside = unsafe { Outside::replace(leaf) };
         // SAFETY: the leaf of the parked chain.
         let context = unsafe { context_of(leaf) };
         // SAFETY: an awaiter's leaf, given up once.
@@ -644,6 +713,8 @@ impl OwnedCall {
                 // SAFETY: ours to run, and given up.
                 LeafKind::Awaiter => return unsafe { Self::park_token(core, leaf) },
                 LeafKind::Future => {
+                    // SAFETY: the chain that was just parked.
+                    unsafe { task_context::park(leaf) };
                     // SAFETY: ours to run, and given up.
                     unsafe { Self::offer(core) };
                     return Answer::None;
@@ -664,11 +735,27 @@ impl OwnedCall {
     /// As for `park`; `leaf` is the awaiter's.
     #[inline(always)]
     unsafe fn park_token(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.leaf = leaf.as_ptr();
+        if !TaskContext::current_is_empty() || !is_bound_here(&call.task) {
+            // SAFETY: ours to run.
+            return unsafe { Self::park_bound(core, leaf) };
+        }
+        // SAFETY: ours to run.
+        unsafe { Self::tell(core, leaf) }
+    }
+
+    /// Gives an awaiter its token.
+    ///
+    /// # Safety
+    /// As for `park`; the chain begins at `leaf`, the awaiter's.
+    #[inline(always)]
+    unsafe fn tell(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
         // SAFETY: the leaf of the chain that was just parked.
         let vtable = unsafe { vtable_of(leaf) };
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
-        call.leaf = leaf.as_ptr();
         call.state.store(PARKED_TOKEN, Ordering::Release);
         let before = HERE.replace(core.addr().get());
         // SAFETY: an awaiter's leaf; the token is the only one.
@@ -676,11 +763,34 @@ impl OwnedCall {
             (vtable.on_completed)(leaf, Resumption::owned(core));
         }));
         let after = HERE.replace(before);
-        if told.is_ok() && after == core.addr().get() {
+        if told.is_ok() && after == core.addr().get() && TaskContext::current_is_empty() {
             return Answer::None;
         }
         // SAFETY: ours to run if the token came back.
         unsafe { Self::came_back(core, after, told) }
+    }
+
+    /// Parks a call at an awaiter, with what it takes along: its task-locals, which are nobody's here afterwards, and this
+    /// thread's executor.
+    ///
+    /// # Safety
+    /// As for `park`; `leaf` is the awaiter's.
+    #[cold]
+    unsafe fn park_bound(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        if !is_bound_here(&call.task) {
+            bind_here(&mut call.task);
+        }
+        // SAFETY: the chain that was just parked.
+        unsafe { task_context::park_shared(leaf) };
+        if !TaskContext::current_is_empty() {
+            let home = call.home.load(Ordering::Relaxed);
+            // if it is no thread any more, whoever comes next takes the longer way anyhow
+            let _replaced = home >= FIRST_THREAD && call.replace_home(home, home | LOADED);
+        }
+        // SAFETY: ours to run.
+        unsafe { Self::tell(core, leaf) }
     }
 
     /// The token came back on this thread, or `on_completed` panicked. If both, the call is ours and ends with the panic; if
@@ -694,6 +804,8 @@ impl OwnedCall {
         after: usize,
         told: std::result::Result<(), crate::host::Panic>,
     ) -> Answer {
+        // what `on_completed` set is nobody's
+        drop(Nobody);
         let answer = answer_of(core, after);
         let Err(panic) = told else { return answer };
         if answer == Answer::None {
@@ -765,6 +877,8 @@ impl OwnedCall {
     unsafe fn done(core: NonNull<StoreCore>, outcome: Outcome) {
         // SAFETY: the caller's.
         let store = unsafe { &mut *core.as_ptr() };
+        // the call's task-locals end with it
+        drop(Nobody);
         store.activations.mode = Mode::Idle;
         store.call.leaf = ptr::null_mut();
         store.call.context = if let Outcome::Returned(context) = outcome {
@@ -868,15 +982,13 @@ pub struct Call<T: 'static, R> {
 
 /// Sets a call's home back when its handle has looked at the chain.
 struct Unlock<'a> {
-    home: Option<&'a AtomicUsize>,
+    home: &'a AtomicUsize,
     here: usize,
 }
 
 impl Drop for Unlock<'_> {
     fn drop(&mut self) {
-        if let Some(home) = self.home {
-            home.store(self.here, Ordering::Release);
-        }
+        self.home.store(self.here, Ordering::Release);
     }
 }
 
@@ -927,6 +1039,7 @@ impl<T: Send + 'static, R> Call<T, R> {
         owned.call.home.store(home, Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);
         owned.call.claim.store(OPEN, Ordering::Relaxed);
+        let _outside = Outside::share();
         let outcome = begin(core);
         // SAFETY: owned, and nobody else has the right to run it.
         unsafe { OwnedCall::drive(core, outcome) };
@@ -964,25 +1077,18 @@ impl<T, R> Call<T, R> {
         let core = self.core()?;
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
-        // SAFETY: the handle keeps the store.
-        let here = unsafe { OwnedCall::home_here(core) };
-        let state = call.settled_state();
-        if state == PARKED_TOKEN
-            && call
-                .home
-                .compare_exchange(here, LOCKED, Ordering::AcqRel, Ordering::Relaxed)
-                .is_err()
-            || state != PARKED_TOKEN && state != PARKED_FUTURE
-        {
-            return None;
-        }
+        let home = match call.settled_state() {
+            PARKED_TOKEN => Some(call.leave_home(LOCKED)?),
+            PARKED_FUTURE => None,
+            _ => return None,
+        };
         // SAFETY: parked, and nobody can start to run it: it is the handle's, or its home is locked.
         let store = unsafe { &mut *core.as_ptr() };
         let leaf = NonNull::new(store.call.leaf).expect("a parked call has a leaf");
-        let _unlock = Unlock {
-            home: (state == PARKED_TOKEN).then_some(&call.home),
+        let _unlock = home.map(|here| Unlock {
+            home: &call.home,
             here,
-        };
+        });
         Some(inspect(store, leaf))
     }
 
@@ -1106,6 +1212,7 @@ impl OwnedCall {
         call.home.store(home, Ordering::Relaxed);
         call.state.store(RUNNING, Ordering::Relaxed);
         call.claim.store(OPEN, Ordering::Relaxed);
+        let _outside = Outside::share();
         // SAFETY: parked, so there is one.
         let mut leaf = unsafe { NonNull::new_unchecked(call.leaf) };
         let mut fresh = false;
@@ -1146,18 +1253,7 @@ impl<T, R> Drop for Call<T, R> {
         let Some(core) = self.core() else { return };
         // SAFETY: the handle keeps the store.
         let call = unsafe { OwnedCall::of(core) };
-        if call.settled_state() == PARKED_TOKEN
-            && call
-                .home
-                .compare_exchange(
-                    // SAFETY: the handle keeps the store.
-                    unsafe { OwnedCall::home_here(core) },
-                    CANCELLED,
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
-        {
+        if call.settled_state() == PARKED_TOKEN && call.leave_home(CANCELLED).is_some() {
             // SAFETY: parked at a token that can do nothing any more.
             unsafe { OwnedCall::cancel_here(core) };
             return;

@@ -66,6 +66,12 @@ impl Context {
         current::context_clone()
     }
 
+    /// Is the current one without any value? The cheapest question there is, for an embedder's fast path: one load.
+    #[inline(always)]
+    pub fn current_is_empty() -> bool {
+        current::context_is_empty()
+    }
+
     /// Makes `next` current and answers what was.
     #[inline]
     pub fn swap(next: Self) -> Self {

@@ -18,6 +18,8 @@ pub(crate) struct Current {
     worker: Cell<usize>,
     /// The executor whose `block_on` waits here, or null.
     ambient: Cell<*const Shared>,
+    /// The one of the two that [`home`] says.
+    home: Cell<*const Shared>,
     number: Cell<usize>,
     running: Cell<*mut TaskHeader>,
     self_woken: Cell<bool>,
@@ -40,6 +42,7 @@ impl Current {
             scheduler: Cell::new(ptr::null()),
             worker: Cell::new(NO_WORKER),
             ambient: Cell::new(ptr::null()),
+            home: Cell::new(ptr::null()),
             number: Cell::new(0),
             running: Cell::new(ptr::null_mut()),
             self_woken: Cell::new(false),
@@ -69,14 +72,25 @@ pub(crate) fn scheduler() -> *const Shared {
 /// The executor that new tasks and timers of this thread belong to: the one it works for, or waits for; or null.
 #[inline]
 pub(crate) fn home() -> *const Shared {
-    CURRENT.with(|current| {
-        let scheduler = current.scheduler.get();
-        if scheduler.is_null() {
-            current.ambient.get()
+    CURRENT.with(|current| current.home.get())
+}
+
+impl Current {
+    /// To be called when either of the two has changed.
+    fn settle_home(&self) {
+        let scheduler = self.scheduler.get();
+        self.home.set(if scheduler.is_null() {
+            self.ambient.get()
         } else {
             scheduler
-        }
-    })
+        });
+    }
+}
+
+/// Is that the executor of [`home`]?
+#[inline(always)]
+pub(crate) fn is_home(scheduler: *const Shared) -> bool {
+    ptr::eq(home(), scheduler)
 }
 
 /// The executor whose `block_on` waits on this thread, or null.
@@ -90,12 +104,19 @@ pub(crate) struct Ambient(*const Shared);
 
 /// Begins to wait for an executor, which outlives the answer.
 pub(crate) fn wait_for(scheduler: *const Shared) -> Ambient {
-    CURRENT.with(|current| Ambient(current.ambient.replace(scheduler)))
+    CURRENT.with(|current| {
+        let before = current.ambient.replace(scheduler);
+        current.settle_home();
+        Ambient(before)
+    })
 }
 
 impl Drop for Ambient {
     fn drop(&mut self) {
-        CURRENT.with(|current| current.ambient.set(self.0));
+        CURRENT.with(|current| {
+            current.ambient.set(self.0);
+            current.settle_home();
+        });
     }
 }
 
@@ -141,13 +162,17 @@ pub(crate) fn enter(scheduler: *const Shared) -> Entered {
 
 /// Begins to work as a worker of an executor, which outlives the answer.
 pub(crate) fn enter_worker(scheduler: *const Shared, worker: usize) -> Entered {
-    CURRENT.with(|current| Entered {
-        before: current.scheduler.replace(scheduler),
-        worker: current.worker.replace(worker),
-        running: current.running.replace(ptr::null_mut()),
-        self_woken: current.self_woken.replace(false),
-        budget: current.budget.replace(UNLIMITED),
-        context: swap_context(Context::empty()),
+    CURRENT.with(|current| {
+        let before = current.scheduler.replace(scheduler);
+        current.settle_home();
+        Entered {
+            before,
+            worker: current.worker.replace(worker),
+            running: current.running.replace(ptr::null_mut()),
+            self_woken: current.self_woken.replace(false),
+            budget: current.budget.replace(UNLIMITED),
+            context: swap_context(Context::empty()),
+        }
     })
 }
 
@@ -155,6 +180,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.with(|current| {
             current.scheduler.set(self.before);
+            current.settle_home();
             current.worker.set(self.worker);
             current.running.set(self.running);
             current.self_woken.set(self.self_woken);
@@ -208,6 +234,15 @@ pub(crate) fn swap_context(next: Context) -> Context {
     CURRENT.with(|current| {
         let next = ManuallyDrop::new(next);
         ManuallyDrop::into_inner(current.context.replace(next))
+    })
+}
+
+/// Are no task-locals set?
+#[inline(always)]
+pub(crate) fn context_is_empty() -> bool {
+    CURRENT.with(|current| {
+        // SAFETY: this thread's, and nothing runs meanwhile that could replace it.
+        unsafe { (*current.context.as_ptr()).is_empty() }
     })
 }
 

@@ -147,6 +147,26 @@ pub fn bind(header: &mut TaskHeader, home: Home) {
     header.scheduler.store(raw.cast_mut(), Ordering::Relaxed);
 }
 
+/// Is the task bound to the executor of this thread, or to none on a thread that has none?
+#[inline(always)]
+pub fn is_bound_here(header: &TaskHeader) -> bool {
+    current::is_home(header.scheduler())
+}
+
+/// Binds a task to the executor that this thread works for, or waits for in `block_on`; where there is none,
+/// [unbinds](unbind) it. To be called where a call is suspended that is to go on there.
+#[cold]
+pub fn bind_here(header: &mut TaskHeader) {
+    let here = current::home();
+    if here.is_null() {
+        unbind(header);
+    } else {
+        // SAFETY: the current one and the ambient one are alive, and all of them are made in an `Arc`.
+        let shared = unsafe { scheduler::retain(here) };
+        bind(header, Home { shared });
+    }
+}
+
 /// Undoes [`bind`]. To be called before a bound header is freed; does nothing to one that is not bound.
 pub fn unbind(header: &mut TaskHeader) {
     let raw = header.scheduler.swap(ptr::null_mut(), Ordering::Relaxed);

@@ -152,14 +152,14 @@ fn value(argument: Argument) -> Val {
 }
 
 fn printed(value: &Val) -> String {
-    let number = match *value {
-        Val::I32(value) => Argument::I32(value),
-        Val::I64(value) => Argument::I64(value),
-        Val::F32(bits) => Argument::F32(bits),
-        Val::F64(bits) => Argument::F64(bits),
-        ref reference => return reference.to_string(),
+    let argument = match value {
+        Val::I32(value) => Argument::I32(*value),
+        Val::I64(value) => Argument::I64(*value),
+        Val::F32(bits) => Argument::F32(*bits),
+        Val::F64(bits) => Argument::F64(*bits),
+        Val::FuncRef(_) | Val::ExternRef(_) => return value.to_string(),
     };
-    number.to_string()
+    argument.to_string()
 }
 
 /// The exported functions.

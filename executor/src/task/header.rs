@@ -81,6 +81,7 @@ impl TaskHeader {
         }
     }
 
+    #[inline]
     pub(crate) fn scheduler(&self) -> *const Shared {
         self.scheduler.load(Ordering::Relaxed)
     }
