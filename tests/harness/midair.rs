@@ -372,7 +372,7 @@ impl Midair {
         export: &str,
         args: &[Val],
     ) -> Result<(), String> {
-        let stateless = ["memory", "global", "log"]
+        let stateless = ["memory", "global", "log", "table."]
             .iter()
             .all(|word| !program.text.contains(word));
         for k in 1..=3 {

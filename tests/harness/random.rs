@@ -265,6 +265,14 @@ fn list(keyword: &str, types: &[Ty]) -> String {
     format!("({keyword} {})", names.join(" "))
 }
 
+/// Statements that leave the functions in the tables where they are; the tables themselves may move.
+const TABLE_STATEMENTS: [&str; 4] = [
+    "(table.copy $u $t (i32.const 1) (i32.const 1) (i32.const 2)) ",
+    "(table.set $t (i32.const 2) (table.get $u (i32.const 2))) ",
+    "(drop (table.grow $u (table.get $t (i32.const 1)) (i32.const 3))) ",
+    "(table.init $t $functions (i32.const 1) (i32.const 0) (i32.const 2)) ",
+];
+
 /// What a function of our own may call.
 struct Signature {
     name: String,
@@ -351,9 +359,15 @@ fn write_module(random: &mut Random) -> String {
         })
         .collect();
     let imports = super::host_imports(|_| true);
+    let elements: String = (0..functions.len()).map(|k| format!(" $f{k}")).collect();
     format!(
         r#"(module
-{imports}  (memory (export "memory") 1 4)
+{imports}  (table $t 8 8 funcref)
+  (table $u 6 40 funcref)
+  (elem (table $t) (i32.const 1) func{elements})
+  (elem (table $u) (i32.const 1) func{elements})
+  (elem $functions func{elements})
+  (memory (export "memory") 1 4)
   (data (i32.const 8) "{data}")
   (global $fuel (mut i32) (i32.const {OWN_FUEL}))
   (global $depth (mut i32) (i32.const 0))
@@ -664,7 +678,32 @@ impl<'a> Body<'a> {
         let callee = self.random.pick(callees);
         let args = self.values(&callee.params, 2);
         let sinks = self.sinks(&callee.results);
-        format!("(call ${} {args}) {sinks}", callee.name)
+        let call = self.call(&callee.name, &callee.params, &callee.results, &args);
+        let tables = if self.random.one_in(3) {
+            self.random.pick(&TABLE_STATEMENTS)
+        } else {
+            ""
+        };
+        format!("{tables}{call} {sinks}")
+    }
+
+    /// A call by name, or through one of the tables.
+    fn call(&mut self, name: &str, params: &[Ty], results: &[Ty], args: &str) -> String {
+        let Some(index) = name.strip_prefix('f').filter(|_| self.random.one_in(2)) else {
+            return format!("(call ${name} {args})");
+        };
+        let table = *self.random.pick(&["$t", "$u"]);
+        let ty = format!("{} {}", list("param", params), list("result", results));
+        // element 0 is null
+        let index = match self.random.below(60) {
+            0 => "(i32.const 0)".to_owned(),
+            1 => "(i32.const -1)".to_owned(),
+            n if n < 30 => format!("(i32.add (i32.const {index}) (i32.const 1))"),
+            _ => {
+                format!("(i32.sub (i32.const {index}) (i32.or (global.get $depth) (i32.const -1)))")
+            }
+        };
+        format!("(call_indirect {table} {ty} {args} {index})")
     }
 
     /// A call of itself, unless there are enough of them already.
@@ -673,10 +712,11 @@ impl<'a> Body<'a> {
         let results = self.results.clone();
         let args = self.values(&params, 2);
         let sinks = self.sinks(&results);
+        let call = self.call(&name, &params, &results, &args);
         format!(
             "(if (i32.lt_s (global.get $depth) (i32.const {DEEPEST})) (then
     (global.set $depth (i32.add (global.get $depth) (i32.const 1)))
-    (call ${name} {args}) {sinks}
+    {call} {sinks}
     (global.set $depth (i32.sub (global.get $depth) (i32.const 1)))))"
         )
     }
@@ -819,7 +859,7 @@ impl<'a> Body<'a> {
         self.calls_left -= 1;
         let callee = *self.random.pick(&fitting);
         let args = self.values(&callee.params, depth);
-        format!("(call ${} {args})", callee.name)
+        self.call(&callee.name, &callee.params, &callee.results, &args)
     }
 
     fn unary(&mut self, ty: Ty, depth: u32) -> String {
