@@ -49,7 +49,7 @@ fn compile(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("tier0_compile/{name}"));
         group.throughput(Throughput::Bytes(bytes));
         group.bench_function("validate", |b| {
-            b.iter(|| Module::validate(&binary).expect("valid"));
+            b.iter(|| Module::validate(&engine, &binary).expect("valid"));
         });
         group.bench_function("liveness", |b| {
             b.iter(|| {

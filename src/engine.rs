@@ -1,15 +1,19 @@
 //! What modules and stores share: configuration, stubs, the epoch.
 
-use crate::config::{Config, Tiers};
+use crate::{
+    config::{Config, Tiers},
+    error::Result,
+    module::Module,
+};
 use midair_jit::{
     arch::x86_64::stubs,
     code::{cache::CodeCache, pc_table::PcTable},
     error::CompileError,
     runtime::{
         context::VmContext,
-        functions::{Job, Shared},
+        functions::{CompiledModule, Job, Shared},
     },
-    wasm::types::FuncType,
+    wasm::types::{FuncType, ValType},
 };
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -34,6 +38,8 @@ pub(crate) struct EngineInner {
     stub_code: CodeCache,
     /// Read whenever a function is asked for by its type, written once per type.
     stubs: RwLock<HashMap<FuncType, Stubs>>,
+    /// Modules that give a host function to a store, by the function's type.
+    host_modules: Mutex<HashMap<FuncType, HostModule>>,
     /// Every type of a function that a module of this engine has, with its id.
     type_ids: RwLock<HashMap<FuncType, u32>>,
     epoch: AtomicU64,
@@ -46,6 +52,12 @@ pub(crate) struct EngineInner {
 pub(crate) struct Stubs {
     pub(crate) entry: usize,
     pub(crate) host: usize,
+}
+
+/// A module without its engine, which would own it and be owned by it.
+struct HostModule {
+    code: Arc<CompiledModule>,
+    transfer_words: u32,
 }
 
 struct Deadline {
@@ -104,6 +116,7 @@ impl Engine {
                 shared,
                 stub_code: CodeCache::new(),
                 stubs: RwLock::default(),
+                host_modules: Mutex::default(),
                 type_ids: RwLock::default(),
                 epoch: AtomicU64::new(0),
                 deadlines: Mutex::default(),
@@ -195,6 +208,34 @@ impl Engine {
         };
         stubs.insert(ty.clone(), made);
         Ok(made)
+    }
+
+    /// The module that imports one function of that type and exports it.
+    pub(crate) fn host_module(&self, ty: &FuncType) -> Result<Module> {
+        let mut modules = self.inner.host_modules.lock();
+        if let Some(known) = modules.get(ty) {
+            let HostModule {
+                code,
+                transfer_words,
+            } = known;
+            return Ok(Module::from_code(self, Arc::clone(code), *transfer_words));
+        }
+        let list = |keyword: &str, types: &[ValType]| -> String {
+            let types = types.iter().map(|ty| format!(" ({keyword} {ty})"));
+            types.collect()
+        };
+        let text = format!(
+            r#"(module (import "" "" (func{}{})) (export "host function" (func 0)))"#,
+            list("param", &ty.params),
+            list("result", &ty.results),
+        );
+        let module = Module::new(self, text)?;
+        let known = HostModule {
+            code: Arc::clone(&module.inner.code),
+            transfer_words: module.inner.transfer_words,
+        };
+        modules.insert(ty.clone(), known);
+        Ok(module)
     }
 
     /// Whether both are the same engine.

@@ -261,6 +261,22 @@ pub enum LinkError {
         /// Its field name.
         name: String,
     },
+    /// What was given lives in another store than the one an instance is made in.
+    OtherStore {
+        /// Its module name.
+        module: String,
+        /// Its field name.
+        name: String,
+        /// What was given.
+        found: String,
+    },
+    /// A list of imports is too short or too long.
+    WrongNumberOfImports {
+        /// How many the module has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
 }
 
 impl fmt::Display for LinkError {
@@ -281,11 +297,67 @@ impl fmt::Display for LinkError {
                 )
             }
             Self::Duplicate { module, name } => write!(f, "`{module}::{name}` is defined twice"),
+            Self::OtherStore {
+                module,
+                name,
+                found,
+            } => write!(
+                f,
+                "`{module}::{name}` was given {found} of another store than the instance's"
+            ),
+            Self::WrongNumberOfImports { expected, found } => write!(
+                f,
+                "wrong number of imports: the module has {expected}, given were {found}"
+            ),
         }
     }
 }
 
 impl StdError for LinkError {}
+
+/// Bytes are not what [`Module::serialize`](crate::Module::serialize) gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeserializeError {
+    /// They do not begin as a serialized module does.
+    NotAModule,
+    /// Another version of this crate wrote them, in a format that this one does not read.
+    Version {
+        /// The format's version.
+        found: u32,
+        /// The one that is read here.
+        supported: u32,
+    },
+    /// There are fewer or more of them than they say.
+    Length,
+    /// Some of them have changed.
+    Checksum,
+    /// They say something about a function that the module does not have.
+    UnknownFunction {
+        /// Its index.
+        index: u32,
+    },
+}
+
+impl fmt::Display for DeserializeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAModule => write!(f, "not a serialized module"),
+            Self::Version { found, supported } => write!(
+                f,
+                "a serialized module of format {found}; this version reads format {supported}"
+            ),
+            Self::Length => write!(f, "a serialized module was cut off or has bytes too many"),
+            Self::Checksum => write!(f, "a serialized module was damaged: its checksum is wrong"),
+            Self::UnknownFunction { index } => write!(
+                f,
+                "a serialized module speaks of function {index}, which it does not define"
+            ),
+        }
+    }
+}
+
+impl StdError for DeserializeError {}
 
 /// The handle of a call was used when its call could not be: see the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u32;
+pub(crate) type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u32;
 
 /// A function of the host. Guests call it through its stub.
 #[repr(C)]
@@ -101,10 +101,8 @@ pub(crate) struct HostClosure {
 }
 
 impl HostClosure {
-    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(
-        closure: F,
-        shim: Shim,
-    ) -> Self {
+    /// A closure of that type; `shim` must take it for an `F`.
+    pub(crate) fn of_type<F: Send + Sync + 'static>(closure: F, shim: Shim, ty: FuncType) -> Self {
         Self {
             shim,
             closure: NonNull::from(Box::leak(Box::new(closure))).cast(),
@@ -112,11 +110,15 @@ impl HostClosure {
                 // SAFETY: leaked above.
                 drop(unsafe { Box::from_raw(closure.cast::<F>().as_ptr()) });
             },
-            ty: FuncType {
-                params: P::types().into(),
-                results: R::types().into(),
-            },
+            ty,
         }
+    }
+
+    fn new<F: Send + Sync + 'static, P: WasmParams, R: WasmResults>(
+        closure: F,
+        shim: Shim,
+    ) -> Self {
+        Self::of_type(closure, shim, FuncType::new(P::types(), R::types()))
     }
 
     pub(crate) fn finish(
@@ -157,14 +159,14 @@ const fn words_of<P: WasmParams, R: WasmParams>() -> usize {
 }
 
 /// What a shim works with.
-struct Call<'a, T: 'static, F> {
-    context: *mut VmContext,
-    host: &'a HostFunc,
-    closure: &'a F,
-    store: NonNull<StoreInner<T>>,
-    instance: NonNull<InstanceInner>,
+pub(crate) struct Call<'a, T: 'static, F> {
+    pub(crate) context: *mut VmContext,
+    pub(crate) host: &'a HostFunc,
+    pub(crate) closure: &'a F,
+    pub(crate) store: NonNull<StoreInner<T>>,
+    pub(crate) instance: NonNull<InstanceInner>,
     /// The stub's frame.
-    frame: usize,
+    pub(crate) frame: usize,
 }
 
 impl<T, F> Call<'_, T, F> {
@@ -172,7 +174,7 @@ impl<T, F> Call<'_, T, F> {
     /// 1. `context`, `host` and `words` are what a host stub passed, for this many words; the closure is an `F`, and the
     ///    store's data is a `T`.
     #[inline]
-    unsafe fn new(
+    pub(crate) unsafe fn new(
         context: *mut VmContext,
         host: *const HostFunc,
         words: *mut u64,
@@ -196,11 +198,11 @@ impl<T, F> Call<'_, T, F> {
         }
     }
 
-    fn core_ptr(&self) -> CorePtr {
+    pub(crate) fn core_ptr(&self) -> CorePtr {
         CorePtr(self.store.cast())
     }
 
-    fn caller(&self) -> Caller<'_, T> {
+    pub(crate) fn caller(&self) -> Caller<'_, T> {
         Caller {
             store: self.store,
             borrow: PhantomData,
@@ -214,14 +216,14 @@ impl<T, F> Call<'_, T, F> {
         clippy::mut_from_ref,
         reason = "the store lies behind a pointer; see below"
     )]
-    fn core(&self) -> &mut StoreCore {
+    pub(crate) fn core(&self) -> &mut StoreCore {
         // SAFETY: the store is this call's, and no other borrow of it is alive between uses in the shims below.
         unsafe { &mut (*self.store.as_ptr()).core }
     }
 
     /// Runs `body`; errors and panics become the reason for leaving.
     #[inline]
-    fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> u32 {
+    pub(crate) fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> u32 {
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(exit)) => exit,
             Ok(Err(error)) => self.trapped(Pending::Error(error)),
@@ -238,14 +240,14 @@ impl<T, F> Call<'_, T, F> {
     }
 
     /// As the function below.
-    fn suspend(&self, leaf: NonNull<Header>) -> u32 {
+    pub(crate) fn suspend(&self, leaf: NonNull<Header>) -> u32 {
         // SAFETY: the live context of the stub that called.
         suspend(unsafe { &mut *self.context }, leaf)
     }
 
     /// Something that cannot wait is in the way of this function's suspension.
     #[cold]
-    fn cannot_suspend(&self) -> Error {
+    pub(crate) fn cannot_suspend(&self) -> Error {
         let awaiting = format!("{}::{}", self.host.module, self.host.name);
         let beneath = self.core().activations.beneath();
         CannotSuspend { awaiting, beneath }.into()
@@ -422,7 +424,7 @@ pub(crate) enum LeafKind {
 }
 
 /// Polls a leaf's payload; when it is ready, its results are in the context.
-type PollLeaf =
+pub(crate) type PollLeaf =
     unsafe fn(NonNull<Header>, &mut Context<'_>, &mut VmContext) -> Poll<Result<(), Error>>;
 
 /// The type of a leaf; what its `site` points to.
@@ -439,6 +441,17 @@ pub(crate) struct LeafVtable {
 }
 
 impl LeafVtable {
+    /// A future's, by how its payload is dropped and polled.
+    pub(crate) const fn future(drop_payload: unsafe fn(NonNull<Header>), poll: PollLeaf) -> Self {
+        Self {
+            leaf_type: LeafType { drop_payload },
+            kind: LeafKind::Future,
+            poll,
+            on_completed: never_on_completed,
+            complete: never_complete,
+        }
+    }
+
     pub(crate) fn drop_payload(&self) -> unsafe fn(NonNull<Header>) {
         self.leaf_type.drop_payload
     }
@@ -535,22 +548,17 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: HostResult,
 {
-    const VTABLE: LeafVtable = LeafVtable {
-        leaf_type: LeafType {
-            // SAFETY: the leaf's payload is a `Fut`.
-            drop_payload: |leaf| unsafe { payload(leaf).cast::<Fut>().drop_in_place() },
-        },
-        kind: LeafKind::Future,
-        poll: |leaf, cx, context| {
+    const VTABLE: LeafVtable = LeafVtable::future(
+        // SAFETY: the leaf's payload is a `Fut`.
+        |leaf| unsafe { payload(leaf).cast::<Fut>().drop_in_place() },
+        |leaf, cx, context| {
             // SAFETY: the leaf's payload is a `Fut`; **Invariant (a leaf's payload never moves)**.
             let future = unsafe { Pin::new_unchecked(payload(leaf).cast::<Fut>().as_mut()) };
             future
                 .poll(cx)
                 .map(|output| output.into_result()?.put(context))
         },
-        on_completed: never_on_completed,
-        complete: never_complete,
-    };
+    );
 
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
@@ -672,10 +680,10 @@ where
 }
 
 /// A leaf that is not in a chain yet: dropped with its payload unless it is forgotten.
-struct LeafSlot {
-    leaf: NonNull<Header>,
-    context: *mut VmContext,
-    initialized: bool,
+pub(crate) struct LeafSlot {
+    pub(crate) leaf: NonNull<Header>,
+    pub(crate) context: *mut VmContext,
+    pub(crate) initialized: bool,
 }
 
 impl Drop for LeafSlot {

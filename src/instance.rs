@@ -6,10 +6,12 @@ use crate::{
     error::{Error, LinkError, Result, Trap},
     func_ref::{Origin, write_records},
     host::HostFunc,
+    linker::{start, start_async},
     memory::{Global, Memory},
     module::Module,
-    store::{AsContext, AsContextMut, StoreCore},
+    store::{AsContext, AsContextMut, Store, StoreCore},
     table::Table,
+    types::{ExternType, GlobalType},
     values::{Val, WasmParams, WasmResults},
 };
 use midair_continuation::recycle::FreeLists;
@@ -17,7 +19,7 @@ use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
     runtime::context::{FuncRef, GlobalSlot, ImportEntry, TableSlot, VmContext},
     wasm::{
-        module::{Extern as WasmExtern, GlobalInit},
+        module::{Extern as WasmExtern, GlobalInit, Import},
         types::{FuncIndex, FuncType},
     },
 };
@@ -119,7 +121,107 @@ pub enum Extern {
     Table(Table),
 }
 
+impl From<Func> for Extern {
+    fn from(func: Func) -> Self {
+        Self::Func(func)
+    }
+}
+
+impl From<Memory> for Extern {
+    fn from(memory: Memory) -> Self {
+        Self::Memory(memory)
+    }
+}
+
+impl From<Global> for Extern {
+    fn from(global: Global) -> Self {
+        Self::Global(global)
+    }
+}
+
+impl From<Table> for Extern {
+    fn from(table: Table) -> Self {
+        Self::Table(table)
+    }
+}
+
+/// An export of an instance: see [`Instance::exports`].
+#[derive(Clone, Copy, Debug)]
+pub struct Export<'instance> {
+    name: &'instance str,
+    item: Extern,
+}
+
+impl<'instance> Export<'instance> {
+    /// Its name.
+    pub fn name(&self) -> &'instance str {
+        self.name
+    }
+
+    /// What it is.
+    pub fn into_extern(self) -> Extern {
+        self.item
+    }
+}
+
 impl Extern {
+    /// Its type.
+    ///
+    /// # Panics
+    /// If it is of another store.
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Extern, Memory, Store};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// let item = Extern::from(Memory::new(&mut store, 1, None)?);
+    /// assert_eq!(item.ty(&store).to_string(), "a memory of at least 1 pages");
+    /// # Ok(()) }
+    /// ```
+    pub fn ty(&self, store: impl AsContext) -> ExternType {
+        match self {
+            Self::Func(func) => ExternType::Func(func.ty(store)),
+            Self::Memory(memory) => ExternType::Memory(memory.ty(store)),
+            Self::Global(global) => ExternType::Global(global.ty(store)),
+            Self::Table(table) => ExternType::Table(table.ty(store)),
+        }
+    }
+
+    /// Which store it lives in.
+    fn store(&self) -> u64 {
+        match self {
+            Self::Func(func) => func.store,
+            Self::Memory(memory) => memory.store,
+            Self::Global(global) => global.store,
+            Self::Table(table) => table.store,
+        }
+    }
+
+    /// As what an import is given, in that store.
+    pub(crate) fn provide(self, core: &StoreCore, module: &str, name: &str) -> Result<Provided> {
+        let found = match self {
+            Self::Func(_) => "a function",
+            Self::Memory(_) => "a memory",
+            Self::Global(_) => "a global",
+            Self::Table(_) => "a table",
+        };
+        if self.store() != core.id {
+            return Err(LinkError::OtherStore {
+                module: module.to_owned(),
+                name: name.to_owned(),
+                found: found.to_owned(),
+            }
+            .into());
+        }
+        Ok(match self {
+            Self::Func(func) => Provided::Guest(func),
+            Self::Memory(memory) => Provided::Memory(memory),
+            Self::Global(global) => Provided::Global(global),
+            Self::Table(table) => Provided::Table(table),
+        })
+    }
+
     /// The function, if it is one.
     pub fn into_func(self) -> Option<Func> {
         if let Self::Func(func) = self {
@@ -178,8 +280,15 @@ impl Func {
     pub fn ty(&self, store: impl AsContext) -> FuncType {
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        let instance = unsafe { self.instance.as_ref() };
-        FuncType::clone(instance.module.inner.code.module.func_type(self.index))
+        FuncType::clone(unsafe { self.type_ref() })
+    }
+
+    /// # Safety
+    /// The caller borrows its store for as long.
+    unsafe fn type_ref<'a>(&self) -> &'a FuncType {
+        // SAFETY: the caller's; a module keeps its types as long as the store keeps the instance.
+        let module = unsafe { &(*self.instance.as_ptr()).module };
+        module.inner.code.module.func_type(self.index)
     }
 
     /// The word guests know it by: the address of its record.
@@ -263,6 +372,102 @@ impl Func {
 }
 
 impl Instance {
+    /// Makes an instance from things of its store, one per import in the module's order, and runs its start function.
+    /// [`Linker::instantiate`](crate::Linker::instantiate) finds them by their names instead.
+    ///
+    /// # Errors
+    /// [`LinkError`]; what the start function's call says, which cannot wait here.
+    ///
+    /// # Panics
+    /// If module and store are not of one engine.
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Func, Instance, LinkError, Memory, Module, Store};
+    ///
+    /// # fn main() -> midair::Result<()> {
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module
+    ///     (import "host" "memory" (memory 1))
+    ///     (import "host" "at" (func $at (result i32)))
+    ///     (func (export "load") (result i32) (i32.load8_u (call $at))))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let memory = Memory::new(&mut store, 1, None)?;
+    /// memory.write(&mut store, 7, &[42])?;
+    /// let at = Func::wrap(&mut store, || 7)?;
+    /// let instance = Instance::new(&mut store, &module, &[memory.into(), at.into()])?;
+    /// let load = instance.get_typed_func::<(), i32>(&store, "load")?;
+    /// assert_eq!(load.call(&mut store, ())?, 42);
+    ///
+    /// let error = Instance::new(&mut store, &module, &[at.into(), memory.into()]).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "incompatible import type for `host::memory`: expected a memory of at least 1 pages, \
+    ///      found a function () -> (i32)"
+    /// );
+    /// # Ok(()) }
+    /// ```
+    pub fn new(store: impl AsContextMut, module: &Module, imports: &[Extern]) -> Result<Self> {
+        let made = Self::prepare(store.store_ptr().0.cast(), module, imports)?;
+        start(&store, made)
+    }
+
+    /// As [`Instance::new`], but the start function may wait.
+    ///
+    /// # Errors
+    /// As [`Instance::new`].
+    ///
+    /// # Panics
+    /// As [`Instance::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Func, Instance, Module, Store};
+    ///
+    /// # fn main() -> midair::Result<()> {
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module
+    ///     (import "host" "ready" (func $ready))
+    ///     (start $ready))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let ready = Func::wrap_async(&mut store, |_caller, ()| async {})?;
+    /// let imports = [ready.into()];
+    /// midair::executor::block_on(Instance::new_async(&mut store, &module, &imports))?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn new_async<T: Send>(
+        store: &mut Store<T>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<Self> {
+        let made = Self::prepare(store.core(), module, imports)?;
+        start_async(store, made).await
+    }
+
+    fn prepare(
+        core: NonNull<StoreCore>,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<(Self, Option<Func>)> {
+        // SAFETY: callers borrow the store exclusively.
+        let store = unsafe { &mut *core.as_ptr() };
+        store.begin_use(store.id);
+        let wanted = &module.inner.code.module.imports;
+        if wanted.len() != imports.len() {
+            return Err(LinkError::WrongNumberOfImports {
+                expected: wanted.len(),
+                found: imports.len(),
+            }
+            .into());
+        }
+        let provided = wanted
+            .iter()
+            .zip(imports)
+            .map(|(import, item)| item.provide(store, &import.module, &import.name))
+            .collect::<Result<_>>()?;
+        StoreCore::instantiate(core, module, provided)
+    }
+
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
@@ -278,11 +483,45 @@ impl Instance {
     /// If the instance is of another store, as all its methods.
     pub fn get_export(&self, store: impl AsContext, name: &str) -> Option<Extern> {
         self.check(&store);
+        let module = &self.module(&store).inner.code.module;
+        let (_, item) = module.exports.iter().find(|(export, _)| export == name)?;
+        Some(self.item(*item))
+    }
+
+    /// Everything it exports, in order.
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Instance, Module, Store};
+    ///
+    /// # fn main() -> midair::Result<()> {
+    /// let engine = Engine::default();
+    /// let module = Module::new(&engine, r#"(module
+    ///     (memory (export "memory") 1)
+    ///     (func (export "run")))"#)?;
+    /// let mut store = Store::new(&engine, ());
+    /// let instance = Instance::new(&mut store, &module, &[])?;
+    /// let names: Vec<_> = instance.exports(&store).map(|export| export.name()).collect();
+    /// assert_eq!(names, ["memory", "run"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn exports<'a, C: AsContext>(
+        &self,
+        store: &'a C,
+    ) -> impl ExactSizeIterator<Item = Export<'a>> + use<'a, C> {
+        let this = *self;
+        let exports = self.module(store).inner.code.module.exports.iter();
+        exports.map(move |(name, item)| Export {
+            name,
+            item: this.item(*item),
+        })
+    }
+
+    /// Something of this instance by its index; callers borrow the store.
+    fn item(&self, item: WasmExtern) -> Extern {
         // SAFETY: owned by the store, which is borrowed.
         let instance = unsafe { self.inner.as_ref() };
-        let module = &instance.module.inner.code.module;
-        let (_, item) = module.exports.iter().find(|(export, _)| export == name)?;
-        Some(match *item {
+        match item {
             WasmExtern::Func(index) => Extern::Func(Func {
                 store: self.store,
                 instance: self.inner,
@@ -297,7 +536,7 @@ impl Instance {
                 index: instance.tables[index.index()],
             }),
             WasmExtern::Global(index) => {
-                let global = &module.globals[index.index()];
+                let global = &instance.module.inner.code.module.globals[index.index()];
                 Extern::Global(Global {
                     store: self.store,
                     cell: instance.global(self.inner, index.index()),
@@ -305,7 +544,7 @@ impl Instance {
                     mutable: global.mutable,
                 })
             }
-        })
+        }
     }
 
     /// An exported function.
@@ -361,39 +600,15 @@ pub(crate) enum Provided {
 }
 
 impl Provided {
-    fn describe(&self, core: &StoreCore) -> String {
+    /// Its type; it is of that store.
+    fn ty(&self, core: &StoreCore) -> ExternType {
         match self {
-            Self::Host(host) => format!("a function {}", host.ty),
-            // SAFETY: checked to be of this store, which is borrowed by the caller.
-            Self::Guest(func) => format!("a function {}", unsafe {
-                func.instance
-                    .as_ref()
-                    .module
-                    .inner
-                    .code
-                    .module
-                    .func_type(func.index)
-            }),
-            Self::Memory(_) => "a memory".into(),
-            Self::Table(table) => {
-                let table = &core.tables[table.index as usize];
-                let max = table
-                    .ty()
-                    .max
-                    .map_or(String::new(), |max| format!(" of at most {max}"));
-                format!(
-                    "a table with {} elements{max} of type {}",
-                    table.len(),
-                    table.ty().element
-                )
-            }
-            Self::Global(global) => {
-                format!(
-                    "a global of type {}{}",
-                    if global.mutable { "mut " } else { "" },
-                    global.ty
-                )
-            }
+            Self::Host(host) => ExternType::Func(host.ty.clone()),
+            // SAFETY: owned by the store, which is borrowed.
+            Self::Guest(func) => ExternType::Func(FuncType::clone(unsafe { func.type_ref() })),
+            Self::Memory(memory) => ExternType::Memory(memory.type_in(core)),
+            Self::Global(global) => ExternType::Global(GlobalType::new(global.ty, global.mutable)),
+            Self::Table(table) => ExternType::Table(core.tables[table.index as usize].current_ty()),
         }
     }
 }
@@ -622,91 +837,50 @@ impl StoreCore {
 fn check_imports(module: &Module, provided: &[Provided], core: &StoreCore) -> Result<()> {
     let wasm = &module.inner.code.module;
     for (import, item) in wasm.imports.iter().zip(provided) {
-        let (expected, fits) = match import.item {
-            WasmExtern::Func(index) => {
-                let ty = wasm.func_type(index);
-                let fits = match item {
-                    Provided::Host(host) => host.ty == **ty,
-                    // SAFETY: owned by the store, which is borrowed.
-                    Provided::Guest(func) => unsafe {
-                        func.instance
-                            .as_ref()
-                            .module
-                            .inner
-                            .code
-                            .module
-                            .func_type(func.index)
-                            == ty
-                    },
-                    _ => false,
-                };
-                (format!("a function {ty}"), fits)
+        let fits = match (import.item, item) {
+            (WasmExtern::Func(index), Provided::Host(host)) => host.ty == **wasm.func_type(index),
+            (WasmExtern::Func(index), Provided::Guest(func)) => {
+                // SAFETY: owned by the store, which is borrowed.
+                *unsafe { func.type_ref() } == **wasm.func_type(index)
             }
-            WasmExtern::Memory => {
+            (WasmExtern::Memory, Provided::Memory(memory)) => {
                 let ty = wasm.memory.expect("imported");
-                let fits = match item {
-                    Provided::Memory(memory) => {
-                        let data = &core.memories[memory.index as usize];
-                        data.pages() >= ty.min
-                            && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
-                    }
-                    _ => false,
-                };
-                let max = ty
-                    .max
-                    .map_or(String::new(), |max| format!(" and at most {max}"));
-                (format!("a memory of at least {}{max} pages", ty.min), fits)
+                let data = &core.memories[memory.index as usize];
+                data.pages() >= ty.min
+                    && ty.max.is_none_or(|max| data.max() <= max && data.has_max())
             }
-            WasmExtern::Table(index) => {
+            (WasmExtern::Table(index), Provided::Table(table)) => {
                 let ty = wasm.tables[index.index()].ty;
-                let fits = match item {
-                    Provided::Table(table) => {
-                        let table = &core.tables[table.index as usize];
-                        let found = table.ty();
-                        found.element == ty.element
-                            && table.len() >= ty.min
-                            && ty
-                                .max
-                                .is_none_or(|max| found.max.is_some_and(|found| found <= max))
-                    }
-                    _ => false,
-                };
-                let max = ty
-                    .max
-                    .map_or(String::new(), |max| format!(" and at most {max}"));
-                let expected = format!(
-                    "a table of at least {}{max} elements of type {}",
-                    ty.min, ty.element
-                );
-                (expected, fits)
+                let table = &core.tables[table.index as usize];
+                let found = table.ty();
+                found.element == ty.element
+                    && table.len() >= ty.min
+                    && ty
+                        .max
+                        .is_none_or(|max| found.max.is_some_and(|found| found <= max))
             }
-            WasmExtern::Global(index) => {
+            (WasmExtern::Global(index), Provided::Global(global)) => {
                 let ty = &wasm.globals[index.index()];
-                let fits = match item {
-                    Provided::Global(global) => global.ty == ty.ty && global.mutable == ty.mutable,
-                    _ => false,
-                };
-                (
-                    format!(
-                        "a global of type {}{}",
-                        if ty.mutable { "mut " } else { "" },
-                        ty.ty
-                    ),
-                    fits,
-                )
+                global.ty == ty.ty && global.mutable == ty.mutable
             }
+            _ => false,
         };
         if !fits {
-            return Err(LinkError::IncompatibleImport {
-                module: import.module.clone(),
-                name: import.name.clone(),
-                expected,
-                found: item.describe(core),
-            }
-            .into());
+            return Err(incompatible(module, import, item.ty(core)));
         }
     }
     Ok(())
+}
+
+/// An import was given something else.
+pub(crate) fn incompatible(module: &Module, import: &Import, found: ExternType) -> Error {
+    LinkError::IncompatibleImport {
+        module: import.module.clone(),
+        name: import.name.clone(),
+        expected: module.extern_type(import.item).to_string(),
+        found: found.to_string(),
+    }
+    .into()
 }
 
 impl Func {

@@ -33,9 +33,17 @@ mod engine;
 
 mod module;
 
+mod types;
+
+mod serialize;
+
 mod linker;
 
+mod pre;
+
 mod host;
+
+mod dynamic;
 
 mod store;
 
@@ -71,18 +79,20 @@ pub use call::{CallFuture, DynamicCall, DynamicCallFuture, TypedFunc};
 pub use config::{Config, ResumptionPath, Tiers};
 pub use engine::Engine;
 pub use error::{
-    CannotSuspend, CompileError, Error, FrameInfo, LinkError, NotCurrent, Result, Trap,
-    WasmBacktrace,
+    CannotSuspend, CompileError, DeserializeError, Error, FrameInfo, LinkError, NotCurrent, Result,
+    Trap, WasmBacktrace,
 };
 pub use host::{Awaiter, HostResult, IntoFunc};
-pub use instance::{Extern, Func, Instance};
+pub use instance::{Export, Extern, Func, Instance};
 pub use linker::Linker;
 pub use memory::{Global, Memory, MemoryAccessError, PAGE};
 pub use module::Module;
+pub use pre::InstancePre;
 pub use references::ExternRef;
 pub use resumption::{Call, Resumption};
 pub use store::{AsContext, AsContextMut, Caller, Store};
 pub use table::Table;
+pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType};
 pub use values::{Val, WasmParams, WasmResults, WasmTy};
 
 pub use midair_executor as executor;

@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result},
     mapping::Mapping,
     store::{AsContext, AsContextMut, CorePtr, StoreCore},
+    types::{GlobalType, MemoryType},
     values::{Val, WasmTy},
 };
 use midair_jit::{runtime::signal::RESERVATION, wasm::types::ValType};
@@ -193,6 +194,31 @@ impl Memory {
         Ok(())
     }
 
+    /// Its type: the length it has now, and how many pages it may have.
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Memory, MemoryType, Store};
+    /// # fn main() -> midair::Result<()> {
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// let memory = Memory::new(&mut store, 1, Some(3))?;
+    /// memory.grow(&mut store, 1)?;
+    /// assert_eq!(memory.ty(&store), MemoryType::new(2, Some(3)));
+    /// # Ok(()) }
+    /// ```
+    pub fn ty(&self, store: impl AsContext) -> MemoryType {
+        // SAFETY: borrowed.
+        let core = unsafe { &(*store.store_ptr().0.as_ptr()).core };
+        self.check(core);
+        self.type_in(core)
+    }
+
+    /// Its type; it is of that store.
+    pub(crate) fn type_in(self, core: &StoreCore) -> MemoryType {
+        let data = &core.memories[self.index as usize];
+        MemoryType::new(data.pages(), data.has_max().then(|| data.max()))
+    }
+
     /// Its length in pages.
     pub fn size(&self, store: impl AsContext) -> u32 {
         // SAFETY: borrowed.
@@ -291,8 +317,21 @@ impl Global {
     }
 
     /// Its type.
-    pub fn ty(&self) -> ValType {
-        self.ty
+    ///
+    /// # Examples
+    /// ```
+    /// # use midair::{Engine, Global, Store, ValType};
+    /// let mut store = Store::new(&Engine::default(), ());
+    /// let global = Global::new(&mut store, 7i64, true);
+    /// assert_eq!(global.ty(&store).content(), ValType::I64);
+    /// assert!(global.ty(&store).is_mutable());
+    /// ```
+    ///
+    /// # Panics
+    /// If the global is of another store, as all its methods.
+    pub fn ty(&self, store: impl AsContext) -> GlobalType {
+        self.check(&store);
+        GlobalType::new(self.ty, self.mutable)
     }
 
     /// Its value.

@@ -12,10 +12,7 @@ use midair_jit::{
         context::{GlobalSlot, ImportEntry, TableDescriptor, TableSlot, VmLayout},
         functions::CompiledModule,
     },
-    wasm::{
-        module::{Extern, GlobalInit, Module as WasmModule},
-        types::FuncType,
-    },
+    wasm::module::{GlobalInit, Module as WasmModule},
 };
 use std::{path::Path, sync::Arc};
 
@@ -50,7 +47,10 @@ impl Module {
     /// # Errors
     /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset.
     pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Self> {
-        let module = WasmModule::new(binary)?;
+        Self::from_wasm(engine, WasmModule::new(binary)?)
+    }
+
+    pub(crate) fn from_wasm(engine: &Engine, module: WasmModule) -> Result<Self> {
         let transfer_words = module
             .types
             .iter()
@@ -59,13 +59,22 @@ impl Module {
             .unwrap_or(0);
         let layout = layout(engine, &module);
         let code = CompiledModule::new(module, layout, Arc::clone(&engine.inner.shared))?;
-        Ok(Self {
+        Ok(Self::from_code(engine, code, transfer_words))
+    }
+
+    /// A module whose compiled side is there already.
+    pub(crate) fn from_code(
+        engine: &Engine,
+        code: Arc<CompiledModule>,
+        transfer_words: u32,
+    ) -> Self {
+        Self {
             inner: Arc::new(ModuleInner {
                 engine: engine.clone(),
                 code,
                 transfer_words,
             }),
-        })
+        }
     }
 
     /// Reads a module from a file.
@@ -76,11 +85,21 @@ impl Module {
         Self::new(engine, std::fs::read(path)?)
     }
 
-    /// Whether a module would be accepted.
+    /// Whether a module would be accepted by [`Module::new`].
     ///
     /// # Errors
     /// As [`Module::new`].
-    pub fn validate(bytes: impl AsRef<[u8]>) -> Result<()> {
+    ///
+    /// # Examples
+    /// ```
+    /// use midair::{Engine, Module};
+    ///
+    /// let engine = Engine::default();
+    /// assert!(Module::validate(&engine, "(module)").is_ok());
+    /// let error = Module::validate(&engine, "(module (func (result i32)))").unwrap_err();
+    /// assert!(error.to_string().contains("type mismatch"), "{error}");
+    /// ```
+    pub fn validate(_engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<()> {
         let binary = wat::parse_bytes(bytes.as_ref())?;
         WasmModule::new(&binary)?;
         Ok(())
@@ -89,25 +108,6 @@ impl Module {
     /// The engine it was made for.
     pub fn engine(&self) -> &Engine {
         &self.inner.engine
-    }
-
-    /// Names of its exports, with the type of those that are functions.
-    pub fn exports(&self) -> impl Iterator<Item = (&str, Option<&FuncType>)> {
-        let module = &self.inner.code.module;
-        module.exports.iter().map(|(name, item)| match item {
-            Extern::Func(func) => (name.as_str(), Some(&**module.func_type(*func))),
-            Extern::Memory | Extern::Global(_) | Extern::Table(_) => (name.as_str(), None),
-        })
-    }
-
-    /// Module and field names of its imports.
-    pub fn imports(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.inner
-            .code
-            .module
-            .imports
-            .iter()
-            .map(|import| (import.module.as_str(), import.name.as_str()))
     }
 
     /// The compiled side, for tools.

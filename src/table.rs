@@ -57,6 +57,14 @@ impl TableData {
         self.ty
     }
 
+    /// Its type, with the length it has now as its minimum.
+    pub(crate) fn current_ty(&self) -> TableType {
+        TableType {
+            min: self.len,
+            ..self.ty
+        }
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
@@ -366,11 +374,7 @@ impl Table {
         // SAFETY: borrowed.
         let core = unsafe { &(*store.store_ptr().0.as_ptr()).core };
         self.check(core);
-        let table = &core.tables[self.index as usize];
-        TableType {
-            min: table.len(),
-            ..table.ty()
-        }
+        core.tables[self.index as usize].current_ty()
     }
 
     /// How many elements it has.

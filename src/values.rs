@@ -48,6 +48,18 @@ impl Val {
         }
     }
 
+    /// What locals of that type begin with: zero, or null.
+    pub(crate) fn default_of(ty: ValType) -> Self {
+        match ty {
+            ValType::I32 => Self::I32(0),
+            ValType::I64 => Self::I64(0),
+            ValType::F32 => Self::F32(0),
+            ValType::F64 => Self::F64(0),
+            ValType::FuncRef => Self::FuncRef(None),
+            ValType::ExternRef => Self::ExternRef(None),
+        }
+    }
+
     /// The word guests of a store know it by; an error if it is a reference of another store.
     ///
     /// # Safety

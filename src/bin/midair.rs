@@ -16,10 +16,7 @@ use midair_jit::{
     code::published::PublishedCode,
     observe::listing::Sites,
     runtime::functions::CompiledModule,
-    wasm::{
-        module::Extern,
-        types::{FuncIndex, FuncType},
-    },
+    wasm::{module::Extern, types::FuncIndex},
 };
 use std::{
     fmt::Write as _,
@@ -121,10 +118,7 @@ fn call(run: &Run) -> Result<String, Ending> {
     let module = load(&engine, &run.file)?;
     let started = module.code().module.start.is_some();
     let name = run.invoke.as_deref().unwrap_or("_start");
-    let exported = module
-        .exports()
-        .find(|(export, _)| *export == name)
-        .map(|(_, ty)| ty.cloned());
+    let exported = module.get_export(name).map(|ty| ty.func().cloned());
     let ty = match (exported, &run.invoke) {
         (Some(Some(ty)), _) => Some(ty),
         (Some(None), Some(_)) => return Err(wrong(format!("`{name}` is not a function"))),
@@ -222,10 +216,9 @@ fn scripts(wast: &Wast) -> Result<String, Ending> {
 
 /// The exported functions.
 fn offer(module: &Module) -> String {
-    let signature = |(name, ty): (&str, &FuncType)| format!("`{name}` {ty}");
     let functions: Vec<_> = module
         .exports()
-        .filter_map(|(name, ty)| ty.map(|ty| signature((name, ty))))
+        .filter_map(|export| Some(format!("`{}` {}", export.name(), export.ty().func()?)))
         .collect();
     list(functions, "it exports no function", "it exports ")
 }

@@ -416,7 +416,8 @@ impl Runner {
     fn instantiate(&mut self, module: &Module) -> Result<Result<Instance, Error>, Stop> {
         let mut linker = self.linker.clone();
         let mut seen = HashSet::new();
-        for (from, name) in module.imports() {
+        for import in module.imports() {
+            let (from, name) = (import.module(), import.name());
             if !seen.insert((from, name)) {
                 continue;
             }

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a tool for people")]
 
+mod guests;
+
 use clap::Parser;
 use std::{
     ffi::OsString,
@@ -32,6 +34,11 @@ enum Task {
         /// For about how long
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+    },
+    /// Build the guests in `tests/guests/` again, each by the commands in its `build.txt`
+    Guests {
+        /// Only these
+        names: Vec<String>,
     },
     /// What a change must pass
     Ci,
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
         // other flags would compile everything again, here and at the next ordinary build
         .env("CARGO_TARGET_DIR", "target/loom")),
         Task::Fuzz { seconds } => fuzz(Duration::from_secs(seconds)),
+        Task::Guests { names } => guests::build(&names),
         Task::Ci => run(&mut Command::new(".ci/run")),
     };
     if done {

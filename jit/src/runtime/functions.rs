@@ -33,7 +33,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -91,6 +91,8 @@ struct Versions {
     liveness: OnceLock<Arc<Liveness>>,
     /// Loops whose OSR code turned out too large.
     too_large: AtomicU32,
+    /// Whether it is known to be worth optimizing before it has run here.
+    expected_hot: AtomicBool,
     /// Held while this function is compiled, so that it is compiled once.
     compiling: Mutex<()>,
 }
@@ -287,11 +289,17 @@ impl CompiledModule {
     ///
     /// # Errors
     /// What tier-0 says.
-    pub fn compile_entry(&self, func: FuncIndex) -> Result<CodeAddr, CompileError> {
+    pub fn compile_entry(self: &Arc<Self>, func: FuncIndex) -> Result<CodeAddr, CompileError> {
         if self.shared.policy.tier1_first
             && let Ok(code) = self.tier1(func)
         {
             return Ok(code.entry);
+        }
+        if self.versions(func).expected_hot.load(Ordering::Relaxed) {
+            self.request_tier1(func);
+            if let Some(Ok(code)) = self.versions(func).tier1.get() {
+                return Ok(code.entry);
+            }
         }
         let code = self.tier0(func)?;
         let entry = &self.entries[func.index()].code;
@@ -302,6 +310,35 @@ impl CompiledModule {
                 entry.compare_exchange(stub, code.entry.0, Ordering::Release, Ordering::Relaxed);
         }
         Ok(code.entry)
+    }
+
+    /// Functions that have optimized code, or were said to be worth it.
+    pub fn optimized_functions(&self) -> Vec<FuncIndex> {
+        let first = self.module.imported_functions as usize;
+        let optimized = |versions: &Versions| {
+            matches!(versions.tier1.get(), Some(Ok(_)))
+                || versions.expected_hot.load(Ordering::Relaxed)
+                || !versions.osr.read().is_empty()
+        };
+        let all = self.versions.iter().enumerate();
+        all.filter(|(_, versions)| optimized(versions))
+            .map(|(n, _)| FuncIndex::new(first + n))
+            .collect()
+    }
+
+    /// The first call of `func` should ask for tier-1 code, as it was worth optimizing elsewhere. Says whether the module
+    /// defines such a function. Only a hint: where tiers are not mixed, nothing follows from it.
+    pub fn expect_hot(&self, func: FuncIndex) -> bool {
+        let first = self.module.imported_functions as usize;
+        let own = func.index().checked_sub(first);
+        let Some(versions) = own.and_then(|own| self.versions.get(own)) else {
+            return false;
+        };
+        let options = &self.shared.options;
+        if options.patchpoints || options.count_calls {
+            versions.expected_hot.store(true, Ordering::Relaxed);
+        }
+        true
     }
 
     /// Whether tier-1 code of the function is published.
