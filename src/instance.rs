@@ -22,7 +22,7 @@ use midair_jit::{
     },
 };
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    alloc::{Layout, alloc_zeroed, dealloc},
     marker::PhantomData,
     ptr::NonNull,
     sync::Arc,
@@ -452,7 +452,10 @@ impl StoreCore {
         // SAFETY: not empty.
         let memory_block = unsafe { alloc_zeroed(layout) };
         let Some(inner) = NonNull::new(memory_block.cast::<InstanceInner>()) else {
-            handle_alloc_error(layout)
+            return Err(crate::CompileError::Resource {
+                what: format!("an instance of {} bytes", layout.size()),
+            }
+            .into());
         };
         let (base, len) = memory.map_or((std::ptr::null_mut(), 0), |index| {
             let memory = &core.memories[index as usize];
