@@ -111,8 +111,10 @@ pub unsafe extern "C" fn memory_copy(context: *mut VmContext, to: u32, from: u32
     let context = unsafe { &mut *context };
     context.helper_calls = context.helper_calls.wrapping_add(1);
     // SAFETY: (1).
-    let ranges = unsafe { (range(context, to, len), range(context, from, len)) };
-    let (Some(to), Some(from)) = ranges else {
+    let to = unsafe { range(context, to, len) };
+    // SAFETY: (1).
+    let from = unsafe { range(context, from, len) };
+    let (Some(to), Some(from)) = (to, from) else {
         return 1;
     };
     // SAFETY: both ranges lie in the memory, which no reference points into while the guest runs.

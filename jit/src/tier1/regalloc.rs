@@ -356,6 +356,25 @@ impl SparseSet {
     }
 }
 
+/// Numbers for the allocator: block parameters come last. For each block that a register lives into, it looks through the
+/// parameters with smaller numbers, which takes quadratic time if there are many loops.
+fn parameters_last(function: &MFunction) -> Vec<u32> {
+    let mut is_parameter = vec![false; function.vregs];
+    let parameters = function.blocks.iter().flat_map(|block| &block.params);
+    parameters.for_each(|vreg| is_parameter[vreg.vreg()] = true);
+    let mut numbers = vec![0; function.vregs];
+    let mut next = 0;
+    for last in [false, true] {
+        for (number, &is_parameter) in numbers.iter_mut().zip(&is_parameter) {
+            if is_parameter == last {
+                *number = next;
+                next += 1;
+            }
+        }
+    }
+    numbers
+}
+
 /// Allocates registers.
 ///
 /// # Errors
@@ -379,6 +398,8 @@ pub(crate) fn allocate(
         vregs: function.vregs,
     };
     let mut cold = Vec::new();
+    let numbers = parameters_last(&function);
+    let renumbered = |vreg: VReg| VReg::new(numbers[vreg.vreg()] as usize, vreg.class());
     for (number, block) in function.blocks.into_iter().enumerate() {
         let start = input.insts.len();
         for (mut inst, offset) in block.insts {
@@ -386,7 +407,7 @@ pub(crate) fn allocate(
                 if let Reg::Virtual(vreg) = *reg {
                     input
                         .operands
-                        .push(Operand::new(vreg, constraint, kind, pos));
+                        .push(Operand::new(renumbered(vreg), constraint, kind, pos));
                 }
             });
             input.operand_starts.push(input.operands.len());
@@ -398,8 +419,9 @@ pub(crate) fn allocate(
             input.preds[succ.index()].push(Block::new(number));
         }
         input.succs.push(block.succs);
-        input.params.push(block.params);
-        input.args.push(block.args);
+        let all = |vregs: Vec<VReg>| vregs.into_iter().map(renumbered).collect();
+        input.params.push(all(block.params));
+        input.args.push(block.args.into_iter().map(all).collect());
         cold.push(block.cold);
     }
     let env = machine_env();

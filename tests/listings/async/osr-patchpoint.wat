@@ -13,8 +13,8 @@
 ;; osr@0x37 collect: frame 64, code 646
 ;; ...
 ;; block0:
-;;   mov rdx, [rbp+local0]
-;;   mov [rbp+spill0], rdx
+;;   mov rsi, [rbp+local0]
+;;   mov [rbp+spill0], rsi
 ;;   mov rax, [rbp+local1]
 ;;   mov [rbp+spill1], rax
 ;; block2:
@@ -29,13 +29,13 @@
 ;;   mov rcx, [rbp+spill1]
 ;; L1:
 ;;   add rcx, rax
+;;   mov rsi, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
-;;   mov rcx, [rbp+spill0]
-;;   add rcx, 0FFFFFFFFFFFFFFFFh
-;;   test rcx, rcx
+;;   add rsi, 0FFFFFFFFFFFFFFFFh
+;;   test rsi, rsi
 ;;   je block4
 ;; block3:
-;;   mov [rbp+spill0], rcx
+;;   mov [rbp+spill0], rsi
 ;;   jmp block2
 ;; block4:
 ;;   mov rax, [rbp+spill1]

@@ -12,7 +12,7 @@
 ;; entry:
 ;;   lea rsp, [rbp+frame_end]                      ; the tier-0 frame stays; room was checked
 ;; block0:
-;;   mov rdx, [rbp+local0]
+;;   mov rsi, [rbp+local0]
 ;;   mov rax, [rbp+local1]
 ;; ...
 ;; site0 @0x24: image of 2 words; local0=image0 local1=image1

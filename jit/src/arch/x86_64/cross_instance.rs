@@ -143,8 +143,10 @@ pub unsafe extern "C" fn cross_call() {
 /// # Safety
 /// 1. The continuation is live, is one of `cross_call`'s, and nobody else uses it meanwhile.
 pub unsafe fn switch_target<'a>(continuation: NonNull<Header>) -> &'a mut *mut VmContext {
-    // SAFETY: (1): its image is that one word.
-    unsafe { continuation.byte_add(HEADER_SIZE).cast().as_mut() }
+    // SAFETY: (1): its image is one word.
+    let mut image = unsafe { continuation.byte_add(HEADER_SIZE) }.cast();
+    // SAFETY: (1): that word is the context.
+    unsafe { image.as_mut() }
 }
 
 /// Resumes the continuation of a [`cross_call`]: the callee has returned in its own context.
