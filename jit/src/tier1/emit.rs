@@ -40,6 +40,7 @@ use crate::{
     wasm::types::{CodeOffset, FrameOffset, ValType, WasmOffset},
 };
 use regalloc2::{Allocation, Edit, Inst, InstPosition, PReg, ProgPoint, RegClass};
+use std::collections::HashMap;
 
 /// Emits allocated code.
 ///
@@ -86,6 +87,9 @@ pub(crate) fn emit(
 
 /// Frames are at most that large; larger ones stay in tier-0.
 const MAX_FRAME: u32 = 1 << 20;
+
+/// So many blocks are moved to rotate loops.
+const MAX_ROTATED: usize = 1 << 16;
 
 /// The most registers any checkpoint saves.
 fn count_save_slots(allocated: &Allocated) -> usize {
@@ -345,10 +349,78 @@ impl Emit<'_> {
                 order.push(block);
             }
         }
-        let (hot, cold): (Vec<_>, Vec<_>) = order
+        let (mut hot, cold): (Vec<_>, Vec<_>) = order
             .into_iter()
             .partition(|&block| block == 0 || !self.allocated.cold[block]);
+        self.rotate_loops(&mut hot);
         [hot, cold].concat()
+    }
+
+    /// Moves the header of a loop that is left at its top behind the loop's end, so that a turn takes one jump, not two:
+    ///
+    /// ```text
+    /// before:  header: ..; branch out, body    after:  jump header
+    ///          body: ..; jump header                   body: ..
+    ///          out:                                    header: ..; branch body, out
+    ///                                                  out:
+    /// ```
+    fn rotate_loops(&self, order: &mut Vec<usize>) {
+        let blocks = self.allocated.ranges.len();
+        let mut place = vec![usize::MAX; blocks];
+        let locate = |order: &[usize], place: &mut [usize]| {
+            for (n, &block) in order.iter().enumerate() {
+                place[block] = n;
+            }
+        };
+        locate(order, &mut place);
+        // a block left out stands for the one it leads to
+        let mut stands_for = vec![usize::MAX; blocks];
+        let mut by_label = HashMap::new();
+        for &block in order.iter() {
+            by_label.insert(self.labels[block], block);
+        }
+        for (block, stands) in stands_for.iter_mut().enumerate() {
+            if let Some(&at) = by_label.get(&self.labels[block]) {
+                *stands = at;
+            }
+        }
+        let ends_in = |block: usize| {
+            let last = self.allocated.ranges[block].last();
+            &self.allocated.insts[last.index()].0
+        };
+        let mut budget = MAX_ROTATED;
+        for end in (0..order.len()).rev() {
+            let latch = order[end];
+            if !matches!(ends_in(latch), MInst::Jump) {
+                continue;
+            }
+            let header = stands_for[self.allocated.succs[latch][0].index()];
+            let Some(&start) = place.get(header) else {
+                continue;
+            };
+            if start >= end
+                || start == 0
+                || end - start > budget
+                || order.get(start) != Some(&header)
+                || !matches!(ends_in(header), MInst::Branch { .. })
+            {
+                continue;
+            }
+            let [then, otherwise] =
+                [0, 1].map(|n| stands_for[self.allocated.succs[header][n].index()]);
+            let inside = |block: usize| {
+                place
+                    .get(block)
+                    .is_some_and(|&at| start < at && at <= end)
+            };
+            let next = order[start + 1];
+            let leaves = |stays: usize, leaves: usize| stays == next && !inside(leaves) && leaves != header;
+            if leaves(then, otherwise) || leaves(otherwise, then) {
+                budget -= end - start;
+                order[start..=end].rotate_left(1);
+                locate(order, &mut place);
+            }
+        }
     }
 
     fn block(&mut self, block: usize, next: Option<usize>) {
@@ -526,9 +598,41 @@ impl Emit<'_> {
 
     fn jump(&mut self, target: usize, next: Option<usize>) {
         let label = self.labels[target];
-        if next.is_none_or(|next| self.labels[next] != label) {
+        if next.is_some_and(|next| self.labels[next] == label) {
+            return;
+        }
+        if self.only_returns(target) {
+            self.leave();
+        } else {
             self.masm.jmp(label);
         }
+    }
+
+    /// Whether a block is nothing but a return, which is shorter than a jump there is long.
+    fn only_returns(&self, block: usize) -> bool {
+        let range = self.allocated.ranges[block];
+        let first = range.first();
+        range.len() == 1
+            && matches!(
+                self.allocated.insts[first.index()].0,
+                MInst::Return { .. }
+            )
+            && self.moves_at(first).is_empty()
+    }
+
+    /// The allocator's moves in front of an instruction and behind it.
+    fn moves_at(&self, inst: Inst) -> &[(ProgPoint, Edit)] {
+        let edits = &self.allocated.edits;
+        let start = edits.partition_point(|(point, _)| *point < ProgPoint::before(inst));
+        let end = edits.partition_point(|(point, _)| *point <= ProgPoint::after(inst));
+        &edits[start..end]
+    }
+
+    /// Returns: results are in their registers.
+    fn leave(&mut self) {
+        self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
+        self.masm.leave();
+        self.masm.ret();
     }
 
     fn inst(&mut self, block: usize, number: Inst, next: Option<usize>) {
@@ -537,6 +641,8 @@ impl Emit<'_> {
         let offset = *offset;
         match *inst {
             MInst::Params { .. } => {}
+            // flags never live from one instruction to the next
+            MInst::Const { dst, bits: 0 } => self.masm.zero(gpr(dst)),
             MInst::Const { dst, bits } => self.masm.mov_imm(gpr(dst), bits),
             MInst::FloatConst { size, dst, bits } => {
                 self.masm.fmov_imm(width(size), xmm(dst), bits);
@@ -776,11 +882,7 @@ impl Emit<'_> {
                     .collect();
                 self.masm.jump_table(temp, labels);
             }
-            MInst::Return { .. } => {
-                self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
-                self.masm.leave();
-                self.masm.ret();
-            }
+            MInst::Return { .. } => self.leave(),
             MInst::Trap { code } => {
                 let trap = self.masm.trap_site(code, offset);
                 self.masm.jmp(trap);
