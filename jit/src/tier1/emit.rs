@@ -711,6 +711,7 @@ impl Emit<'_> {
                 self.masm.shift_cl(shift(op), width(size), gpr(dst));
             }
             MInst::Divide { .. } => self.divide(inst, offset),
+            MInst::MulHigh { signed, rhs, .. } => self.masm.mul_high(signed, gpr(rhs)),
             MInst::Unary { op, dst, src } => self.unary(op, dst, src, offset),
             MInst::Load {
                 op,

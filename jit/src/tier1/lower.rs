@@ -1129,6 +1129,12 @@ impl<'a> Lower<'a> {
             I64Sub => self.lower_sub(Size::S64, args, dst),
             I32Mul => self.lower_mul(Size::S32, args, dst),
             I64Mul => self.lower_mul(Size::S64, args, dst),
+            I64MulHighS | I64MulHighU => {
+                let lhs = self.reg(args[0]);
+                let rhs = self.reg(args[1]);
+                let signed = op == I64MulHighS;
+                self.seq.push(MInst::MulHigh { signed, dst, lhs, rhs });
+            }
             I32And => self.lower_alu(AluOp::And, Size::S32, args, dst),
             I64And => self.lower_alu(AluOp::And, Size::S64, args, dst),
             I32Or => self.lower_alu(AluOp::Or, Size::S32, args, dst),

@@ -356,6 +356,13 @@ pub(crate) enum MInst {
         zero: bool,
         overflow: bool,
     },
+    /// The upper half of a 128-bit product.
+    MulHigh {
+        signed: bool,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Reg,
+    },
     Unary {
         op: UnaryOp,
         dst: Reg,
@@ -610,6 +617,11 @@ impl MInst {
                 read_late(v, rhs);
                 write_fixed(v, dst, if *remainder { super::regalloc::RDX } else { super::regalloc::RAX });
             }
+            Self::MulHigh { dst, lhs, rhs, .. } => {
+                read_fixed(v, lhs, super::regalloc::RAX);
+                read(v, rhs);
+                write_fixed(v, dst, super::regalloc::RDX);
+            }
             Self::Unary { dst, src, .. } => { read(v, src); write(v, dst); }
             Self::Load { dst, mem, .. } => { read_mem(v, mem); write(v, dst); }
             Self::Store { mem, src, .. } => { read_mem(v, mem); read(v, src); }
@@ -665,6 +677,7 @@ impl MInst {
             Self::Divide { remainder, .. } => {
                 PRegSet::empty().with(if *remainder { RAX } else { RDX })
             }
+            Self::MulHigh { .. } => PRegSet::empty().with(RAX),
             Self::MemoryGrow { .. } => {
                 let mut all = allocatable();
                 all.remove(RAX);

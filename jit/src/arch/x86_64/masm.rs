@@ -929,6 +929,12 @@ impl Masm {
         self.encode(op(0xf7), width, 7, src.into().into());
     }
 
+    /// `rdx:rax = rax * src`.
+    pub fn mul_high(&mut self, signed: bool, src: impl Into<RegMem>) {
+        let digit = if signed { 5 } else { 4 };
+        self.encode(op(0xf7), Width::W64, digit, src.into().into());
+    }
+
     /// Sign-extends `rax` into `rdx` (`cdq`, `cqo`).
     pub fn sign_extend_rax(&mut self, width: Width) {
         match width {
