@@ -77,6 +77,7 @@ pub(crate) fn emit(
         labels,
         next_edit: 0,
         done_edits: Vec::new(),
+        zero_flag: None,
         sites: sites.into_iter().map(Some).collect(),
         suspensions: Vec::new(),
         checkpoints: Vec::new(),
@@ -255,6 +256,8 @@ struct Emit<'a> {
     next_edit: usize,
     /// Moves emitted before their turn.
     done_edits: Vec<usize>,
+    /// The zero flag says whether this register is zero.
+    zero_flag: Option<(Gpr, Size)>,
     sites: Vec<Option<Site>>,
     suspensions: Vec<Suspension>,
     checkpoints: Vec<ColdCheckpoint>,
@@ -427,6 +430,7 @@ impl Emit<'_> {
         let range = self.allocated.ranges[block];
         self.masm
             .bind_named(self.labels[block], format!("block{block}"));
+        self.zero_flag = None;
         self.next_edit = self
             .allocated
             .edits
@@ -434,6 +438,7 @@ impl Emit<'_> {
         for inst in range.iter() {
             self.edits(inst, InstPosition::Before);
             self.inst(block, inst, next);
+            self.zero_flag = self.zero_flag_behind(inst);
             self.edits(inst, InstPosition::After);
         }
     }
@@ -464,6 +469,12 @@ impl Emit<'_> {
     fn move_value(&mut self, from: Allocation, to: Allocation) {
         if from == to {
             return;
+        }
+        if let (Some((register, _)), Some(to)) = (self.zero_flag, to.as_reg())
+            && to.class() == RegClass::Int
+            && gpr_of(to) == register
+        {
+            self.zero_flag = None;
         }
         match (from.as_reg(), to.as_reg()) {
             (Some(from), Some(to)) => self.move_register(from, to),
@@ -510,6 +521,28 @@ impl Emit<'_> {
         }
     }
 
+    /// What an instruction leaves in the zero flag, as far as that is of use.
+    fn zero_flag_behind(&self, inst: Inst) -> Option<(Gpr, Size)> {
+        match self.allocated.insts[inst.index()].0 {
+            MInst::Alu { op, size, dst, .. } if op != AluOp::Mul => Some((gpr(dst), size)),
+            MInst::AluUnary {
+                op: AluUnaryOp::Neg,
+                size,
+                dst,
+                ..
+            } => Some((gpr(dst), size)),
+            // in place, else it is `lea`
+            MInst::Add {
+                size,
+                dst,
+                lhs,
+                rhs,
+            } if gpr(dst) == gpr(lhs) || gpr(dst) == gpr(rhs) => Some((gpr(dst), size)),
+            MInst::AddImm { size, dst, lhs, .. } if gpr(dst) == gpr(lhs) => Some((gpr(dst), size)),
+            _ => None,
+        }
+    }
+
     /// An integer right-hand operand that is no constant.
     fn reg_mem(rhs: Rhs) -> RegMem {
         match rhs {
@@ -544,6 +577,10 @@ impl Emit<'_> {
                 condition,
             } => {
                 match rhs {
+                    Rhs::Reg(rhs)
+                        if rhs == lhs
+                            && self.zero_flag == Some((gpr(lhs), size))
+                            && matches!(condition, Condition::Equal | Condition::NotEqual) => {}
                     Rhs::Imm(imm) => self.masm.test_imm(width(size), gpr(lhs), imm),
                     Rhs::Reg(rhs) => self.masm.test(width(size), gpr(lhs), gpr(rhs)),
                     Rhs::Mem(address) => self.masm.test(width(size), mem(address), gpr(lhs)),
@@ -872,16 +909,16 @@ impl Emit<'_> {
                 temp,
                 ref targets,
             } => {
-                let last = u32::try_from(targets.len() - 1).expect("tables are bounded");
                 let (index, temp) = (gpr(index), gpr(temp));
-                self.masm.mov_imm(temp, u64::from(last));
-                self.masm.alu(Alu::Cmp, Width::W32, index, temp);
-                self.masm.cmov(Cc::Below, Width::W32, temp, index);
-                let labels = targets
+                let mut labels: Vec<Label> = targets
                     .iter()
                     .map(|&n| self.labels[allocated.succs[block][n as usize].index()])
                     .collect();
-                self.masm.jump_table(temp, labels);
+                let default = labels.pop().expect("a table has a default");
+                let length = i32::try_from(labels.len()).expect("tables are bounded");
+                self.masm.alu_imm(Alu::Cmp, Width::W32, index, length);
+                self.masm.jcc(Cc::AboveEqual, default);
+                self.masm.jump_table(index, temp, labels);
             }
             MInst::Return { .. } => self.leave(),
             MInst::Trap { code } => {
