@@ -398,6 +398,11 @@ impl InstData {
             Self::Call { .. } | Self::Checkpoint { .. } | Self::MemoryGrow { .. }
         )
     }
+
+    /// Whether addresses from before are of no use behind it. Behind a checkpoint they are: it makes them anew.
+    pub fn renews_addresses(&self) -> bool {
+        self.begins_epoch() && !matches!(self, Self::Checkpoint { .. })
+    }
 }
 
 impl TableOp {

@@ -8,7 +8,7 @@
 //! **Effects.** Besides values there is the *epoch*: what memory, globals and the context hold. `Call`, `Checkpoint` and
 //! `MemoryGrow` begin a new epoch for everything (memory may be another, guest code may have run in between);
 //! `Store` begins one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address (`Type::Ptr`)
-//! lives in one epoch only.
+//! lives in one epoch only, but for checkpoints: where guest code suspends there, it makes the address anew.
 //!
 //! **Bounds.** `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
 //! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too. The same is

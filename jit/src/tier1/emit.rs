@@ -237,6 +237,8 @@ struct ColdCheckpoint {
     cold: Label,
     back: Label,
     saved: Vec<Saved>,
+    /// Places of the memory's address.
+    addresses: Vec<Allocation>,
     offset: WasmOffset,
     /// The slot of each value that lives across.
     slots: Vec<FrameOffset>,
@@ -411,13 +413,10 @@ impl Emit<'_> {
             }
             let [then, otherwise] =
                 [0, 1].map(|n| stands_for[self.allocated.succs[header][n].index()]);
-            let inside = |block: usize| {
-                place
-                    .get(block)
-                    .is_some_and(|&at| start < at && at <= end)
-            };
+            let inside = |block: usize| place.get(block).is_some_and(|&at| start < at && at <= end);
             let next = order[start + 1];
-            let leaves = |stays: usize, leaves: usize| stays == next && !inside(leaves) && leaves != header;
+            let leaves =
+                |stays: usize, leaves: usize| stays == next && !inside(leaves) && leaves != header;
             if leaves(then, otherwise) || leaves(otherwise, then) {
                 budget -= end - start;
                 order[start..=end].rotate_left(1);
@@ -650,10 +649,7 @@ impl Emit<'_> {
         let range = self.allocated.ranges[block];
         let first = range.first();
         range.len() == 1
-            && matches!(
-                self.allocated.insts[first.index()].0,
-                MInst::Return { .. }
-            )
+            && matches!(self.allocated.insts[first.index()].0, MInst::Return { .. })
             && self.moves_at(first).is_empty()
     }
 
@@ -883,7 +879,11 @@ impl Emit<'_> {
                     }
                 }
             }
-            MInst::Checkpoint { site, ref live } => self.checkpoint(site, live, offset),
+            MInst::Checkpoint {
+                site,
+                ref live,
+                ref addresses,
+            } => self.checkpoint(site, live, addresses, offset),
             MInst::Call {
                 target,
                 site,
@@ -1234,7 +1234,7 @@ impl Emit<'_> {
         loads
     }
 
-    fn checkpoint(&mut self, site: u32, live: &[Reg], offset: WasmOffset) {
+    fn checkpoint(&mut self, site: u32, live: &[Reg], addresses: &[Reg], offset: WasmOffset) {
         let cold = self.masm.label();
         self.masm.alu_imm(
             Alu::Cmp,
@@ -1258,6 +1258,7 @@ impl Emit<'_> {
             })
             .collect();
         self.checkpoints.push(ColdCheckpoint {
+            addresses: addresses.iter().map(|&reg| at(reg)).collect(),
             number: site,
             cold,
             back,
@@ -1282,6 +1283,16 @@ impl Emit<'_> {
         emit_exit_test(&mut self.masm, &labels);
         for saved in &checkpoint.saved {
             self.load_register(saved.register, saved.slot);
+        }
+        for &place in &checkpoint.addresses {
+            let base = masm::Mem::context(offsets::MEMORY_BASE);
+            if let Some(register) = place.as_reg() {
+                self.masm.mov(Width::W64, gpr_of(register), base);
+            } else {
+                let slot = self.slot_of(place);
+                self.masm.mov(Width::W64, SCRATCH, base);
+                self.masm.store(Width::W64, slot, SCRATCH);
+            }
         }
         self.masm.jmp(checkpoint.back);
         let landing = self.masm.label();

@@ -65,6 +65,11 @@ pub(crate) fn lower(ir: &Function, layout: &VmLayout) -> Lowered {
         function: MFunction {
             blocks: lower.blocks,
             vregs: lower.vregs,
+            addresses: ir
+                .values
+                .iter()
+                .map(|value| value.ty == Type::Ptr)
+                .collect(),
         },
         sites: lower.sites,
     }
@@ -898,7 +903,11 @@ impl<'a> Lower<'a> {
             }
             InstData::Checkpoint { ref state } => {
                 let (site, live) = self.site(state, Box::default());
-                self.seq.push(MInst::Checkpoint { site, live });
+                self.seq.push(MInst::Checkpoint {
+                    site,
+                    live,
+                    addresses: Vec::new(),
+                });
             }
             InstData::Jump(_)
             | InstData::Branch { .. }
@@ -1133,7 +1142,12 @@ impl<'a> Lower<'a> {
                 let lhs = self.reg(args[0]);
                 let rhs = self.reg(args[1]);
                 let signed = op == I64MulHighS;
-                self.seq.push(MInst::MulHigh { signed, dst, lhs, rhs });
+                self.seq.push(MInst::MulHigh {
+                    signed,
+                    dst,
+                    lhs,
+                    rhs,
+                });
             }
             I32And => self.lower_alu(AluOp::And, Size::S32, args, dst),
             I64And => self.lower_alu(AluOp::And, Size::S64, args, dst),

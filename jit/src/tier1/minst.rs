@@ -7,7 +7,8 @@
 //! **Invariant (a checkpoint destroys nothing).** A checkpoint's helper call loses all registers, but its cold path saves
 //! the registers that live across it itself (in the frame's *save area*) and loads them again. The allocator sees an
 //! instruction that writes nothing, so a loop pays one test for its checkpoint, never a spill. It may also keep a value in
-//! two places at once: `regalloc::add_second_places` finds the ones it does not name.
+//! two places at once: `regalloc::add_second_places` finds the ones it does not name. The memory's address is not saved:
+//! memory may move while the loop waits, so the cold path loads it from the context again, wherever it was.
 
 use crate::{
     ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
@@ -461,9 +462,11 @@ pub(crate) enum MInst {
         word: u32,
         class: RegClass,
     },
+    /// `addresses`: where the memory's address lives across. It is no part of the image; the cold path makes it anew.
     Checkpoint {
         site: u32,
         live: Vec<Reg>,
+        addresses: Vec<Reg>,
     },
     Call {
         target: Target,
@@ -651,7 +654,9 @@ impl MInst {
             }
             Self::TransferLoad { dst, .. } => write(v, dst),
             Self::TransferStore { src, .. } => read(v, src),
-            Self::Checkpoint { live, .. } => live.iter_mut().for_each(|reg| read_anywhere(v, reg)),
+            Self::Checkpoint { live, addresses, .. } => {
+                live.iter_mut().chain(addresses).for_each(|reg| read_anywhere(v, reg));
+            }
             Self::Call { target, uses, defs, live, .. } => {
                 if let Target::Reference(func) = target {
                     read_fixed(v, func, super::regalloc::ENVIRONMENT);
