@@ -8,7 +8,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x24 sum: frame 64, code 354
+;; osr@0x24 sum: frame 64, code 351
 ;; ...
 ;; block0:
 ;;   mov rdx, [rbp+local0]
@@ -19,7 +19,6 @@
 ;; L0:
 ;;   add rax, rdx
 ;;   add rdx, 0FFFFFFFFFFFFFFFFh
-;;   test rdx, rdx
 ;;   jne block2
 ;; block4:
 ;;   mov ecx, 0
