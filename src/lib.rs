@@ -87,6 +87,7 @@ pub use values::{Val, WasmParams, WasmResults, WasmTy};
 pub use midair_executor as executor;
 pub use midair_jit::{
     code::draft::CodeKind,
+    error::NotOptimized,
     observe::events::Event,
     runtime::functions::Job,
     wasm::module::TableType,

@@ -300,7 +300,7 @@ impl Global {
         core.globals.push(Box::new(word));
         let cell = NonNull::from(&mut **core.globals.last_mut().expect("pushed"));
         if value.ty() == ValType::ExternRef {
-            core.reference_globals.push(cell);
+            core.references.get_or_insert_default().globals.push(cell);
         }
         Self {
             store: core.id,
@@ -331,13 +331,9 @@ impl Global {
     pub fn get(&self, store: impl AsContext) -> Val {
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        unsafe {
-            Val::from_word(
-                self.ty,
-                self.cell.read(),
-                CorePtr(store.store_ptr().0.cast()),
-            )
-        }
+        let word = unsafe { self.cell.read() };
+        // SAFETY: a word of that type, of this store.
+        unsafe { Val::from_word(self.ty, word, CorePtr(store.store_ptr().0.cast())) }
     }
 
     /// Its value as a Rust type.
@@ -354,7 +350,9 @@ impl Global {
         }
         self.check(&store);
         // SAFETY: owned by the store, which is borrowed.
-        Ok(unsafe { V::from_word(self.cell.read(), CorePtr(store.store_ptr().0.cast())) })
+        let word = unsafe { self.cell.read() };
+        // SAFETY: a word of that type, of this store.
+        Ok(unsafe { V::from_word(word, CorePtr(store.store_ptr().0.cast())) })
     }
 
     /// Changes its value.

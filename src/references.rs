@@ -107,6 +107,8 @@ pub(crate) struct References {
     taken: usize,
     /// With that many taken, a collection is due.
     enough: usize,
+    /// Globals of the host's that hold one.
+    pub(crate) globals: Vec<NonNull<u64>>,
 }
 
 /// Fewer references than these are not worth a collection.
@@ -119,6 +121,7 @@ impl Default for References {
             vacant: None,
             taken: 0,
             enough: FEW,
+            globals: Vec::new(),
         }
     }
 }
@@ -168,22 +171,22 @@ impl References {
         payload
     }
 
-    /// A handle of what a guest's word stands for.
+    /// A handle of what a guest's word, which is not null, stands for.
     ///
     /// # Panics
     /// If it stands for nothing: the tracing has missed it.
-    pub(crate) fn handle(&self, word: u64) -> Option<ExternRef> {
-        let index = usize::try_from(word.checked_sub(1)?).expect("an index");
-        let Some(Slot::Taken { cell, .. }) = self.slots.get(index) else {
+    fn handle(&self, word: u64) -> ExternRef {
+        let slot = usize::try_from(word - 1).map(|index| self.slots.get(index));
+        let Ok(Some(Slot::Taken { cell, .. })) = slot else {
             panic!("a guest holds a reference that was released");
         };
-        Some(ExternRef {
+        ExternRef {
             cell: Arc::clone(cell),
-        })
+        }
     }
 
-    /// Takes out what is neither marked nor held. `visited` is what marking has cost.
-    fn sweep(&mut self, marks: &Marks, visited: usize) -> Vec<Payload> {
+    /// Takes out what is neither marked nor held.
+    fn sweep(&mut self, marks: &Marks) -> Vec<Payload> {
         let mut garbage = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let Slot::Taken { cell, .. } = slot else {
@@ -201,15 +204,16 @@ impl References {
         }
         self.taken -= garbage.len();
         // twice as many; and where stacks are deep, enough to pay for following them
-        self.enough = (2 * self.taken).max(self.taken + visited / 4).max(FEW);
+        self.enough = (2 * self.taken)
+            .max(self.taken + marks.visited / 4)
+            .max(FEW);
         garbage
     }
 
     /// Everything, at the store's end.
-    pub(crate) fn take_all(&mut self) -> Vec<Payload> {
-        let slots = std::mem::take(&mut self.slots).into_iter();
-        *self = Self::default();
-        slots
+    pub(crate) fn into_payloads(self) -> Vec<Payload> {
+        self.slots
+            .into_iter()
             .filter_map(|slot| match slot {
                 Slot::Taken { payload, .. } => Some(payload),
                 Slot::Vacant(_) => None,
@@ -264,12 +268,24 @@ impl Marks {
 }
 
 impl StoreCore {
+    /// A handle of what a guest's word stands for; `None` for null.
+    pub(crate) fn reference(&self, word: u64) -> Option<ExternRef> {
+        if word == 0 {
+            return None;
+        }
+        let references = self.references.as_ref().expect("there is one");
+        Some(references.handle(word))
+    }
+
     /// Takes out what nobody can reach. `frame` is that of the host function that asks, or 0.
     ///
     /// # Safety
     /// No guest word is on its way: the host asks, with the store borrowed exclusively.
     unsafe fn collect(&mut self, frame: usize) -> Vec<Payload> {
-        let mut marks = Marks::new(self.references.slots.len());
+        let Some(references) = &self.references else {
+            return Vec::new();
+        };
+        let mut marks = Marks::new(references.slots.len());
         for &instance in &self.instances {
             // SAFETY: owned by this store.
             let inner = unsafe { instance.as_ref() };
@@ -290,7 +306,7 @@ impl StoreCore {
                 }
             }
         }
-        for global in &self.reference_globals {
+        for global in &references.globals {
             // SAFETY: of this store.
             marks.word(unsafe { global.read() });
         }
@@ -314,7 +330,9 @@ impl StoreCore {
                 },
             }
         }
-        self.references.sweep(&marks, marks.visited)
+        self.references
+            .as_mut()
+            .map_or_else(Vec::new, |references| references.sweep(&marks))
     }
 
     /// Marks what the guest frames above a host function hold, and the continuations that wait for them.
@@ -393,13 +411,15 @@ impl ExternRef {
         let (made, garbage) = {
             // SAFETY: the store is borrowed exclusively.
             let core = unsafe { &mut *core.as_ptr() };
-            let garbage = if core.references.taken >= core.references.enough {
+            let references = core.references.get_or_insert_default();
+            let garbage = if references.taken >= references.enough {
                 // SAFETY: the same, by the host.
                 unsafe { core.collect(store.host_frame()) }
             } else {
                 Vec::new()
             };
-            (core.references.insert(core.id, Box::new(data)), garbage)
+            let references = core.references.get_or_insert_default();
+            (references.insert(core.id, Box::new(data)), garbage)
         };
         if let Err(panic) = drop_payloads(garbage) {
             resume_unwind(panic);
@@ -415,7 +435,8 @@ impl ExternRef {
         // SAFETY: the store is borrowed for 'a.
         let core = unsafe { &(*store.store_ptr().0.as_ptr()).core };
         self.check(core.id)?;
-        Ok(&**core.references.payload(self.cell.index))
+        let references = core.references.as_ref().expect("a handle keeps its slot");
+        Ok(&**references.payload(self.cell.index))
     }
 
     /// What it stands for, to change it.
@@ -429,7 +450,8 @@ impl ExternRef {
         // SAFETY: the store is borrowed exclusively for 'a.
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         self.check(core.id)?;
-        Ok(&mut **core.references.payload_mut(self.cell.index))
+        let references = core.references.as_mut().expect("a handle keeps its slot");
+        Ok(&mut **references.payload_mut(self.cell.index))
     }
 
     /// Whether both stand for the same thing: made by the same [`new`](Self::new).

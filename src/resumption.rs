@@ -1035,6 +1035,7 @@ impl<T: Send + 'static, R> Call<T, R> {
         let owned = unsafe { &mut *core.as_ptr() };
         owned.activations.mode = Mode::Owned;
         owned.forget_stack_limits();
+        // SAFETY: owned.
         let home = unsafe { OwnedCall::home_here(core) };
         owned.call.home.store(home, Ordering::Relaxed);
         owned.call.state.store(RUNNING, Ordering::Relaxed);

@@ -50,9 +50,8 @@ pub(crate) struct StoreCore {
     pub(crate) tables: Vec<TableData>,
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
     pub(crate) globals: Vec<Box<u64>>,
-    /// Those of them that hold an externref.
-    pub(crate) reference_globals: Vec<NonNull<u64>>,
-    pub(crate) references: References,
+    /// `None` until the first is made.
+    pub(crate) references: Option<Box<References>>,
     pub(crate) transfer: Box<[u64]>,
     /// Calls between instances; their addresses are in import tables.
     #[expect(clippy::vec_box, reason = "machine code has their addresses")]
@@ -95,8 +94,7 @@ impl<T> Store<T> {
             memories: Vec::new(),
             tables: Vec::new(),
             globals: Vec::new(),
-            reference_globals: Vec::new(),
-            references: References::default(),
+            references: None,
             transfer: Box::default(),
             crossings: Vec::new(),
             pending: None,
@@ -205,7 +203,9 @@ impl Drop for StoreCore {
             // SAFETY: owned by this store; nothing runs in it.
             unsafe { InstanceInner::free(instance) };
         }
-        let released = drop_payloads(self.references.take_all());
+        let released = self.references.take().map_or(Ok(()), |references| {
+            drop_payloads(references.into_payloads())
+        });
         if let Err(panic) = cancelled.and(released)
             && !std::thread::panicking()
         {

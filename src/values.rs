@@ -211,7 +211,7 @@ impl Bits for Option<ExternRef> {
 
     unsafe fn from_word(word: u64, core: CorePtr) -> Self {
         // SAFETY: the caller's.
-        unsafe { (*core.0.as_ptr()).references.handle(word) }
+        unsafe { (*core.0.as_ptr()).reference(word) }
     }
 }
 

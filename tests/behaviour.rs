@@ -2,8 +2,8 @@
 
 use midair::{
     AsyncCaller, Awaiter, Caller, CannotSuspend, Config, Engine, Error, Event, Extern, Instance,
-    Job, LinkError, Linker, Memory, Module, NotCurrent, Result, Resumption, Store, Tiers, Trap,
-    TypedFunc, Val, executor::block_on,
+    Job, LinkError, Linker, Memory, Module, NotCurrent, NotOptimized, Result, Resumption, Store,
+    Tiers, Trap, TypedFunc, Val, executor::block_on,
 };
 use std::{
     fmt,
@@ -570,12 +570,8 @@ impl Awaiter for Inline {
 }
 
 #[test]
-fn a_million_inline_resumes_take_constant_stack() {
-    let awaits = if cfg!(debug_assertions) {
-        1_000_000
-    } else {
-        10_000_000
-    };
+fn ten_million_inline_resumes_take_constant_stack() {
+    let awaits = 10_000_000;
     let run = move || {
         let engine = Engine::default();
         let (mut store, _, sum) = sum_with(&engine, (), |linker| {
@@ -1098,4 +1094,62 @@ fn instances_share_functions_globals_and_memories_and_suspend_across() {
             [Val::I32(2), Val::I64(2), Val::F64(_)]
         ));
     }
+}
+
+/// Nested loops, `depth` of them, of two rounds each; the innermost adds one.
+fn nest(depth: u32) -> String {
+    let mut text = String::from("(module (func (export \"run\") (result i32) (local $sum i32)");
+    for level in 0..depth {
+        text += &format!("(local $i{level} i32)");
+    }
+    for level in 0..depth {
+        text += &format!("(local.set $i{level} (i32.const 0)) (loop $l{level} ");
+    }
+    text += "(local.set $sum (i32.add (local.get $sum) (i32.const 1)))";
+    for level in (0..depth).rev() {
+        // only the five innermost go round, so that the whole ends
+        let rounds = if level + 5 >= depth { 4 } else { 1 };
+        text += &format!(
+            "(br_if $l{level} (i32.lt_u (local.tee $i{level} \
+             (i32.add (local.get $i{level}) (i32.const 1))) (i32.const {rounds}))))"
+        );
+    }
+    text + " (local.get $sum)))"
+}
+
+#[test]
+fn a_nest_of_loops_too_deep_to_be_entered_stays_in_tier_0_and_says_why() {
+    let run = |depth| {
+        let seen = Arc::new(Mutex::new((0, Vec::new())));
+        let sink = Arc::clone(&seen);
+        let mut config = Config::new();
+        config
+            .osr_after(1, 1, 1)
+            .tier_up_on_calls(None)
+            .on_event(move |event| match event {
+                Event::Transition { .. } => sink.lock().unwrap().0 += 1,
+                Event::NotOptimized { reason, .. } => sink.lock().unwrap().1.push(reason),
+                _ => (),
+            });
+        let engine = Engine::new(&config);
+        let module = Module::new(&engine, nest(depth)).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Linker::new(&engine)
+            .instantiate(&mut store, &module)
+            .unwrap();
+        let run = instance.get_typed_func::<(), i32>(&store, "run").unwrap();
+        assert_eq!(run.call(&mut store, ()).unwrap(), 4i32.pow(5));
+        let (transitions, reasons) = &*seen.lock().unwrap();
+        (*transitions, reasons.clone())
+    };
+    let (transitions, reasons) = run(8);
+    assert!(transitions > 0 && reasons.is_empty(), "{reasons:?}");
+    let (_, reasons) = run(1000);
+    assert!(
+        !reasons.is_empty()
+            && reasons
+                .iter()
+                .all(|reason| *reason == NotOptimized::TooLarge),
+        "{reasons:?}"
+    );
 }

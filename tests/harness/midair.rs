@@ -3,7 +3,8 @@
 use super::{Action, Answer, Outcome, Program, Value, Way, random::Random};
 use midair::{
     AsyncCaller, Awaiter, Caller, CodeKind, Config, DynamicCall, Engine, Error, Event, Extern,
-    Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap, Val,
+    ExternRef, Func, Global, HostResult, Instance, Linker, Memory, Module, Resumption, Store, Trap,
+    Val,
 };
 use std::{
     fmt,
@@ -798,6 +799,23 @@ fn linker(
     linker.func_wrap("host", "fail", |x: i32| -> Result<(), HostFailed> {
         Err(HostFailed(x))
     })?;
+    linker.func_wrap("host", "ref", |mut caller: Caller<'_, Host>, x: i32| {
+        let made = ExternRef::new(&mut caller, x);
+        caller.gc();
+        Some(made)
+    })?;
+    linker.func_wrap(
+        "host",
+        "unref",
+        |mut caller: Caller<'_, Host>, reference: Option<ExternRef>| -> Result<i32, Error> {
+            caller.gc();
+            let Some(reference) = reference else {
+                return Ok(-1);
+            };
+            let number = reference.data(&caller)?.downcast_ref::<i32>().copied();
+            number.ok_or_else(|| Error::msg("no number"))
+        },
+    )?;
     linker.func_wrap_async("host", "ready", |_, x: i32| async move { x })?;
     linker.func_wrap_async("host", "reenter", reenter)?;
     linker.func_wrap(
@@ -827,6 +845,22 @@ fn linker(
         "await_mix8",
         |_, (a, b, c, d, e, f, g, h): (i32, i64, f32, f64, i32, i64, f32, f64)| -> Mix8 {
             (h, g, f, e, d, c, b, a)
+        },
+        |x| x,
+    )?;
+    definer.define(
+        "await_ref",
+        |mut caller, x: Option<ExternRef>| {
+            caller.gc();
+            x
+        },
+        |x| x,
+    )?;
+    definer.define(
+        "await_func",
+        |mut caller, x: Option<Func>| {
+            caller.gc();
+            x
         },
         |x| x,
     )?;

@@ -29,12 +29,15 @@ pub(crate) use oracle::Wasmi;
 /// | `poke` | yes | meanwhile writes an `i32` into the caller's `memory`; outside of it: `host error ADDRESS` |
 /// | `reenter` | asynchronous; as its callee does | calls the caller's `callback` and adds 1, wrapping |
 /// | `reenter_sync` | no | the same, synchronously |
+/// | `ref` | no | a reference that stands for the number |
+/// | `unref` | no | the number it stands for; -1 for null; what nobody can reach is released |
+/// | `await_ref`, `await_func` | yes | the argument; what nobody can reach is released |
 ///
 /// Besides functions, module `host` offers each run, afresh: `memory`, 1 page of at most 4, its first bytes 1, 2, 3, 4; and the globals `counter`, a
 /// mutable `i32` of 7, `base`, an `i32` of 16, `limit`, an `i64` of 2^40, `ratio`, an `f64` of 0.5, and `bias`, a mutable `f32` of -1.
 ///
 /// `Outcome::awaits` counts the calls of functions marked *yes*, failing ones included.
-pub(crate) const HOST: [(&str, &str); 16] = [
+pub(crate) const HOST: [(&str, &str); 20] = [
     ("add1", "(param i32) (result i32)"),
     ("log", "(param i32)"),
     ("fail", "(param i32)"),
@@ -54,6 +57,10 @@ pub(crate) const HOST: [(&str, &str); 16] = [
     ("poke", "(param i32 i32)"),
     ("reenter", "(param i32) (result i32)"),
     ("reenter_sync", "(param i32) (result i32)"),
+    ("ref", "(param i32) (result externref)"),
+    ("unref", "(param externref) (result i32)"),
+    ("await_ref", "(param externref) (result externref)"),
+    ("await_func", "(param funcref) (result funcref)"),
 ];
 
 /// The text of the imports of those host functions, each under its name.

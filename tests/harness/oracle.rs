@@ -3,8 +3,8 @@
 use super::{Action, Answer, Outcome, Program, Value, Way, directives::TABLE_TRAP};
 use std::fmt;
 use wasmi::{
-    Caller, Engine, Error, Extern, Global, Instance, Linker, Memory, MemoryType, Module,
-    Mutability, Store, Val,
+    Caller, Engine, Error, Extern, ExternRef, Func, Global, Instance, Linker, Memory, MemoryType,
+    Module, Mutability, Nullable, Store, Val,
 };
 
 /// The way through wasmi.
@@ -258,6 +258,30 @@ fn linker(engine: &Engine) -> Result<Linker<Host>, wasmi::errors::LinkerError> {
                 .write(&mut caller, at, &value.to_le_bytes())
                 .map_err(|_| failed(address))
         },
+    )?;
+    linker.func_wrap("host", "ref", |mut caller: Caller<'_, Host>, x: i32| {
+        Nullable::Val(ExternRef::new(&mut caller, x))
+    })?;
+    linker.func_wrap(
+        "host",
+        "unref",
+        |caller: Caller<'_, Host>, reference: Nullable<ExternRef>| match reference {
+            Nullable::Null => Ok(-1),
+            Nullable::Val(reference) => {
+                let number = reference.data(&caller).downcast_ref::<i32>().copied();
+                number.ok_or_else(|| Error::new("no number"))
+            }
+        },
+    )?;
+    linker.func_wrap(
+        "host",
+        "await_ref",
+        |caller: Caller<'_, Host>, x: Nullable<ExternRef>| awaited(caller, x),
+    )?;
+    linker.func_wrap(
+        "host",
+        "await_func",
+        |caller: Caller<'_, Host>, x: Nullable<Func>| awaited(caller, x),
     )?;
     linker.func_wrap("host", "reenter", reenter)?;
     linker.func_wrap("host", "reenter_sync", reenter)?;

@@ -23,7 +23,7 @@ use crate::{
         published::PublishedCode,
     },
     observe::dump::title,
-    runtime::context::{GlobalSlot, VmLayout, offsets},
+    runtime::context::{GlobalSlot, TableSlot, VmLayout, offsets},
     suspension::point::ImageSource,
     wasm::types::{CodeOffset, FrameOffset},
 };
@@ -108,7 +108,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Names globals and imports by the module's layout.
+    /// Names globals, tables and imports by the module's layout.
     #[must_use]
     pub fn layout(mut self, layout: &'a VmLayout) -> Self {
         self.layout = Some(layout);
@@ -294,6 +294,27 @@ impl<'a> Listing<'a> {
                 "global{n}{}",
                 if imported { ".address" } else { "" }
             ));
+        }
+        for (n, slot) in layout.tables.iter().enumerate() {
+            match *slot {
+                TableSlot::Own(at) if displacement == at + offsets::TABLE_LEN => {
+                    return Some(format!("table{n}.len"));
+                }
+                TableSlot::Own(at) if displacement == at + offsets::TABLE_ELEMENTS => {
+                    return Some(format!("table{n}.elements"));
+                }
+                TableSlot::Imported(at) if displacement == at => {
+                    return Some(format!("table{n}.address"));
+                }
+                _ => {}
+            }
+        }
+        let func_ref = layout
+            .func_refs
+            .iter()
+            .position(|at| *at == Some(displacement));
+        if let Some(n) = func_ref {
+            return Some(format!("func{n}.reference"));
         }
         let import_size = layout.import(1) - layout.import(0);
         let distance = displacement - layout.imports;

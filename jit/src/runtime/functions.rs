@@ -79,6 +79,9 @@ impl Counters {
     }
 }
 
+/// Loops of one function whose OSR code may turn out too large before the others are not tried any more.
+const MAX_TOO_LARGE: u32 = 8;
+
 /// The code versions of one function.
 #[derive(Debug, Default)]
 struct Versions {
@@ -86,6 +89,8 @@ struct Versions {
     osr: RwLock<HashMap<WasmOffset, Arc<PublishedCode>>>,
     tier1: OnceLock<Result<Arc<PublishedCode>, NotOptimized>>,
     liveness: OnceLock<Arc<Liveness>>,
+    /// Loops whose OSR code turned out too large.
+    too_large: AtomicU32,
     /// Held while this function is compiled, so that it is compiled once.
     compiling: Mutex<()>,
 }
@@ -353,7 +358,17 @@ impl CompiledModule {
         if let Some(code) = versions.osr.read().get(&offset) {
             return Ok(Arc::clone(code));
         }
-        match self.make_optimized(func, CodeKind::Osr(offset), &patchpoint.stack, Some(tier0)) {
+        // Finding out takes time, and neighbours share their fate: a function of a thousand such loops must not take it a
+        // thousand times.
+        let made = if versions.too_large.load(Ordering::Relaxed) >= MAX_TOO_LARGE {
+            Err(NotOptimized::TooLarge)
+        } else {
+            self.make_optimized(func, CodeKind::Osr(offset), &patchpoint.stack, Some(tier0))
+        };
+        if let Err(NotOptimized::TooLarge) = made {
+            versions.too_large.fetch_add(1, Ordering::Relaxed);
+        }
+        match made {
             Ok(code) => {
                 self.counters.osr.fetch_add(1, Ordering::Relaxed);
                 versions.osr.write().insert(offset, Arc::clone(&code));

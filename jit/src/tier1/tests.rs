@@ -126,6 +126,10 @@ impl Oracle {
                 wasmi::TrapCode::IntegerDivisionByZero => TrapCode::IntegerDivisionByZero,
                 wasmi::TrapCode::IntegerOverflow => TrapCode::IntegerOverflow,
                 wasmi::TrapCode::BadConversionToInteger => TrapCode::BadConversionToInteger,
+                // the oracle has one code for all
+                wasmi::TrapCode::TableOutOfBounds => TrapCode::TableOutOfBounds,
+                wasmi::TrapCode::IndirectCallToNull => TrapCode::UninitializedElement,
+                wasmi::TrapCode::BadSignature => TrapCode::IndirectCallTypeMismatch,
                 _ => return None,
             }),
         };
@@ -207,6 +211,7 @@ fn compare(bytes: &[u8], what: &dyn Fn() -> String, name: &str, args: &[u64], ta
                 .zip(&types)
                 .map(|(&bits, &ty)| canonical(ty, bits))
                 .collect()),
+            Err(Stop::Trap(TrapCode::UndefinedElement)) => Err(TrapCode::TableOutOfBounds),
             Err(Stop::Trap(code)) => Err(code),
             Err(Stop::Exhausted) => return,
         };
@@ -392,6 +397,52 @@ fn memory_traps_where_it_should() {
             &[&[0]],
         );
     }
+}
+
+#[test]
+fn tables_change_under_a_loop_that_reads_them() {
+    check(
+        r#"(module
+            (import "host" "f" (func $host (param i32) (result i32)))
+            (type $f (func (param i32) (result i32)))
+            (table $t 4 40 funcref)
+            (table $u 3 funcref)
+            (elem (i32.const 0) $plain $host $setter)
+            (elem $all func $plain $host $setter $other)
+            (func $plain (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
+            (func $other (param i32) (result i64) (i64.const 1))
+            (func $setter (param $i i32) (result i32)
+                (table.set $t (i32.const 0) (table.get $t (i32.const 1)))
+                (table.copy $u $t (i32.const 1) (i32.const 0) (i32.const 2))
+                (drop (table.grow $t (table.get $u (i32.const 1)) (i32.const 2)))
+                (call_indirect $u (type $f) (local.get $i) (i32.const 1)))
+            (func (export "f") (param $n i32) (param $mask i32) (result i32)
+                (local $i i32) (local $sum i32)
+                (loop $again
+                    (local.set $sum (i32.add (local.get $sum)
+                        (call_indirect $t (type $f) (local.get $i)
+                            (i32.and (local.get $i) (local.get $mask)))))
+                    (local.set $sum (i32.add (local.get $sum)
+                        (call_indirect $t (type $f) (local.get $i)
+                            (i32.and (local.get $i) (local.get $mask)))))
+                    (if (i32.eq (local.get $i) (i32.const 9)) (then
+                        (table.init $t $all (i32.const 0) (i32.const 0) (i32.const 4))
+                        (table.fill $t (i32.const 1) (table.get $t (i32.const 0)) (i32.const 1))
+                        (elem.drop $all)))
+                    (br_if $again (i32.lt_u
+                        (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+                (i32.add (local.get $sum) (table.size $t))))"#,
+        &[
+            &[8, 0],
+            &[30, 1],
+            &[30, 2],
+            &[9, 3],
+            &[30, 3],
+            &[30, 7],
+            &[300, 0xff],
+            &[60, 0xffff_ffff],
+        ],
+    );
 }
 
 #[test]

@@ -953,15 +953,8 @@ mod tests {
             (r#"(module (memory 1) (data "x"))"#, "passive data segment"),
             ("(module (func (param v128)))", "v128 (SIMD)"),
             ("(module (func (drop (v128.const i64x2 0 0))))", "SIMD"),
-            (
-                "(module (func (param externref)))",
-                "reference type externref",
-            ),
-            (
-                "(module (func (local externref)))",
-                "reference type externref",
-            ),
-            ("(module (func (drop (ref.null func))))", "ref.null"),
+            ("(module (func (param anyref)))", "reference type anyref"),
+            ("(module (func (local anyref)))", "reference type anyref"),
             ("(module (func $f (return_call $f)))", "return_call"),
             ("(module (memory i64 1))", "64-bit memory"),
             ("(module (memory 1 1 shared))", "shared memory"),

@@ -170,6 +170,33 @@ mod tests {
     }
 
     #[test]
+    fn checks_of_tables_hold_for_ever_and_elements_until_a_table_is_written() {
+        let text = "function 0 (i32, funcref) -> (funcref) top
+            block0(v0: i32, v1: funcref): table_check 0 v0 UndefinedElement
+              v2 = table_load funcref 0 v0 func_check v2 1
+              table_check 0 v0 TableOutOfBounds v3 = table_load funcref 0 v0 func_check v3 1 func_check v3 2
+              table_check 1 v0 TableOutOfBounds
+              call_ref v3 () -> () () call @0x9 [local0 i32 = v0, local1 funcref = v1 | ]
+              table_check 0 v0 UndefinedElement v4 = table_load funcref 0 v0 func_check v2 1 func_check v4 1
+              table_store 1 v0, v1 v5 = table_load funcref 1 v0 v6 = table_load funcref 0 v0
+              table_fill 0 (v0, v5, v0) v7 = table_load funcref 0 v0
+              v8 = table_size 0 v9 = table_size 0 v10 = I32Add v8, v9
+              v11 = select funcref v10, v4, v6 v12 = select funcref v10, v11, v7 return v12";
+        assert_eq!(
+            run(text, &[number_values::run]),
+            "block0(v0: i32, v1: funcref):; table_check 0 v0 UndefinedElement; \
+             v2 = table_load funcref 0 v0; func_check v2 1; func_check v2 2; \
+             table_check 1 v0 TableOutOfBounds; \
+             call_ref v2 () -> () () call @0x9 [local0 i32 = v0, local1 funcref = v1 | ]; \
+             v4 = table_load funcref 0 v0; func_check v4 1; \
+             table_store 1 v0, v1; v6 = table_load funcref 0 v0; \
+             table_fill 0 (v0, v1, v0); v7 = table_load funcref 0 v0; \
+             v8 = table_size 0; v10 = I32Add v8, v8; \
+             v11 = select funcref v10, v4, v6; v12 = select funcref v10, v11, v7; return v12"
+        );
+    }
+
+    #[test]
     fn invariant_work_leaves_the_loop_and_what_can_trap_stays() {
         let text = "function 0 (i32, i32) -> (i32) top
             block0(v0: i32, v1: i32): jump block1(v0)

@@ -1,0 +1,28 @@
+;;! References live across awaits, in every frame of a chain, in locals and on operand stacks; others are dead by then.
+;;! invoke "run" (i32 5) => (i32 25)
+;;! invoke "run" (i32 3) => (i32 16)
+;;! osr headers: 1
+(module
+  (import "host" "ref" (func $ref (param i32) (result externref)))
+  (import "host" "unref" (func $unref (param externref) (result i32)))
+  (import "host" "await_ref" (func $await (param externref) (result externref)))
+  (func $inner (param $n i32) (param $x externref) (result externref i32) (local $dead externref) (local $sum i32)
+    (loop $l
+      (local.set $dead (call $ref (i32.const 100)))
+      (drop (call $unref (local.get $dead)))
+      (local.get $x)
+      (local.set $x (call $await (call $ref (local.get $n))))
+      (call $unref)
+      (local.set $sum (i32.add (local.get $sum)))
+      (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $x)
+    (local.get $sum))
+  (func (export "run") (param $n i32) (result i32) (local $kept externref) (local $sum i32)
+    (local.set $kept (call $ref (i32.const 3)))
+    (call $ref (i32.const 7))
+    (call $inner (local.get $n) (call $ref (i32.const 0)))
+    (local.set $sum)
+    (i32.add (call $unref) (local.get $sum))
+    (local.set $sum)
+    (i32.add (call $unref) (local.get $sum))
+    (i32.add (call $unref (local.get $kept)))))
