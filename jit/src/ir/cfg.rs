@@ -49,6 +49,18 @@ pub struct NaturalLoop {
     pub depth: u32,
 }
 
+impl NaturalLoop {
+    /// Whether an instruction in it renews addresses.
+    pub fn renews_addresses(&self, func: &Function) -> bool {
+        self.blocks.iter().any(|block| {
+            let insts = &func.blocks[block.index()].insts;
+            insts
+                .iter()
+                .any(|inst| func.insts[inst.index()].data.renews_addresses())
+        })
+    }
+}
+
 fn count(n: usize) -> u32 {
     u32::try_from(n).expect("blocks and edges are counted in 32 bits")
 }

@@ -169,6 +169,8 @@ pub fn eval_binary(op: BinaryOp, args: [u64; 2]) -> Option<u64> {
         B::I64Add => a.wrapping_add(b),
         B::I64Sub => a.wrapping_sub(b),
         B::I64Mul => a.wrapping_mul(b),
+        B::I64MulHighS => ((i128::from(s64) * i128::from(t64)) >> 64) as u64,
+        B::I64MulHighU => ((u128::from(a) * u128::from(b)) >> 64) as u64,
         B::I64And => a & b,
         B::I64Or => a | b,
         B::I64Xor => a ^ b,

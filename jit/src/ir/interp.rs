@@ -375,7 +375,6 @@ impl<'m> Machine<'m> {
                         continue;
                     }
                     InstData::Checkpoint { state } => {
-                        self.epoch += 1;
                         if let Some(code) = self.transition(code, state) {
                             let homes = self.homes(state, &values);
                             return self.run(&code, &[], &homes);

@@ -105,7 +105,7 @@ impl LiveOut {
     }
 }
 
-/// Places (block, index of the instruction) where a value of a type lives across an instruction that begins an epoch.
+/// Places (block, index of the instruction) where a value of a type lives across an instruction that renews addresses.
 pub fn live_across_epochs(
     func: &Function,
     cfg: &Cfg,
@@ -121,7 +121,7 @@ pub fn live_across_epochs(
             for result in &node.results {
                 live.remove(result);
             }
-            if node.data.begins_epoch() && !live.is_empty() {
+            if node.data.renews_addresses() && !live.is_empty() {
                 found.push((block, place));
             }
             node.data.for_each_operand(|value| {

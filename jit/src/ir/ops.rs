@@ -64,7 +64,8 @@ impl BinaryOp {
             B::I32Add | B::I32Sub | B::I32Mul | B::I32And | B::I32Or | B::I32Xor | B::I32Shl | B::I32ShrS | B::I32ShrU
             | B::I32Rotl | B::I32Rotr | B::I32DivS | B::I32DivU | B::I32RemS | B::I32RemU => (I32, I32),
             B::I64Add | B::I64Sub | B::I64Mul | B::I64And | B::I64Or | B::I64Xor | B::I64Shl | B::I64ShrS | B::I64ShrU
-            | B::I64Rotl | B::I64Rotr | B::I64DivS | B::I64DivU | B::I64RemS | B::I64RemU => (I64, I64),
+            | B::I64Rotl | B::I64Rotr | B::I64DivS | B::I64DivU | B::I64RemS | B::I64RemU
+            | B::I64MulHighS | B::I64MulHighU => (I64, I64),
             B::I32Eq | B::I32Ne | B::I32LtS | B::I32LtU | B::I32GtS | B::I32GtU | B::I32LeS | B::I32LeU | B::I32GeS
             | B::I32GeU => (I32, I32),
             B::I64Eq | B::I64Ne | B::I64LtS | B::I64LtU | B::I64GtS | B::I64GtU | B::I64LeS | B::I64LeU | B::I64GeS
@@ -104,6 +105,8 @@ impl BinaryOp {
                 | Self::I32Ne
                 | Self::I64Add
                 | Self::I64Mul
+                | Self::I64MulHighS
+                | Self::I64MulHighU
                 | Self::I64And
                 | Self::I64Or
                 | Self::I64Xor
@@ -428,6 +431,11 @@ impl InstData {
             Self::Call { .. } | Self::Checkpoint { .. } | Self::MemoryGrow { .. }
         )
     }
+
+    /// Whether addresses from before are of no use behind it. Behind a checkpoint they are: it makes them anew.
+    pub fn renews_addresses(&self) -> bool {
+        self.begins_epoch() && !matches!(self, Self::Checkpoint { .. })
+    }
 }
 
 impl TableOp {
@@ -510,7 +518,7 @@ pub const ALL_UNARY: [UnaryOp; 60] = {
 
 /// Every operator of its kind.
 #[rustfmt::skip]
-pub const ALL_BINARY: [BinaryOp; 76] = {
+pub const ALL_BINARY: [BinaryOp; 78] = {
     use BinaryOp::*;
     [
         I32Add, I32Sub, I32Mul, I32And, I32Or, I32Xor, I32Shl,
@@ -523,7 +531,7 @@ pub const ALL_BINARY: [BinaryOp; 76] = {
         I64GeU, F32Add, F32Sub, F32Mul, F32Div, F32Min, F32Max,
         F32Copysign, F64Add, F64Sub, F64Mul, F64Div, F64Min, F64Max,
         F64Copysign, F32Eq, F32Ne, F32Lt, F32Gt, F32Le, F32Ge,
-        F64Eq, F64Ne, F64Lt, F64Gt, F64Le, F64Ge,
+        F64Eq, F64Ne, F64Lt, F64Gt, F64Le, F64Ge, I64MulHighS, I64MulHighU,
     ]
 };
 

@@ -778,7 +778,7 @@ block5:
             ),
             (
                 "function 0 (i32) -> (i32) top block0(v0: i32): v1 = memory_base
-                 checkpoint entry @0x1 [|] v2 = I32Load v1, v0, 0 return v2",
+                 call 1 () -> () () call @0x9 [|] v2 = I32Load v1, v0, 0 return v2",
                 "an address lives across",
             ),
             (

@@ -8,7 +8,7 @@
 //! **Effects.** Besides values there is the *epoch*: what memory, globals and the context hold. `Call`, `Checkpoint` and
 //! `MemoryGrow` begin a new epoch for everything (memory may be another, guest code may have run in between);
 //! `Store` and `Bulk` begin one for loads, `GlobalSet` for its global, whatever writes tables for tables. An address
-//! (`Type::Ptr`) lives in one epoch only.
+//! (`Type::Ptr`) lives in one epoch only, but for checkpoints: where guest code suspends there, it makes the address anew.
 //!
 //! **Bounds.** (In guarded memories too: see `tier1::guard`.) `Load` and `Store` do not check; `BoundsCheck { index, end }` traps unless `index + end <= memory
 //! length`. A memory never shrinks, so a check made on a dominating path holds for ever, across epochs too. The same is
@@ -101,13 +101,15 @@ pub enum UnaryOp {
 
 /// Operators with two operands. Names follow Wasm; comparisons give an i32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is the Wasm operator of that name")]
+#[expect(missing_docs, reason = "each is the Wasm operator of that name, but for those that say so")]
 #[rustfmt::skip]
 pub enum BinaryOp {
     I32Add, I32Sub, I32Mul, I32And, I32Or, I32Xor, I32Shl, I32ShrS, I32ShrU, I32Rotl, I32Rotr,
     I64Add, I64Sub, I64Mul, I64And, I64Or, I64Xor, I64Shl, I64ShrS, I64ShrU, I64Rotl, I64Rotr,
     /// These eight trap on a zero divisor, the signed quotients also on overflow.
     I32DivS, I32DivU, I32RemS, I32RemU, I64DivS, I64DivU, I64RemS, I64RemU,
+    /// No Wasm operators: the upper half of the 128-bit product.
+    I64MulHighS, I64MulHighU,
     I32Eq, I32Ne, I32LtS, I32LtU, I32GtS, I32GtU, I32LeS, I32LeU, I32GeS, I32GeU,
     I64Eq, I64Ne, I64LtS, I64LtU, I64GtS, I64GtU, I64LeS, I64LeU, I64GeS, I64GeU,
     F32Add, F32Sub, F32Mul, F32Div, F32Min, F32Max, F32Copysign,

@@ -335,7 +335,7 @@ impl<'a> Compiler<'a> {
             self.masm
                 .alu_imm(Alu::Cmp, Width::W32, RCX, table.len().cast_signed());
             self.masm.jcc(Cc::AboveEqual, default);
-            self.masm.jump_table(RCX, targets);
+            self.masm.jump_table(RCX, RCX, targets);
         }
         for (stub, target) in stubs {
             self.masm.bind(stub);

@@ -51,7 +51,7 @@ pub(super) fn compile_ir_watched(
     let allocated = regalloc::allocate(lowered.function, options)?;
     watch(&allocated);
     for (inst, _) in &allocated.insts {
-        if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live } = inst {
+        if let MInst::Call { site, live, .. } | MInst::Checkpoint { site, live, .. } = inst {
             // second places of values: nothing says of which
             lowered.sites[*site as usize]
                 .values

@@ -40,6 +40,7 @@ use crate::{
     wasm::types::{CodeOffset, FrameOffset, ValType, WasmOffset},
 };
 use regalloc2::{Allocation, Edit, Inst, InstPosition, PReg, ProgPoint, RegClass};
+use std::collections::HashMap;
 
 /// Emits allocated code.
 ///
@@ -76,6 +77,7 @@ pub(crate) fn emit(
         labels,
         next_edit: 0,
         done_edits: Vec::new(),
+        zero_flag: None,
         sites: sites.into_iter().map(Some).collect(),
         suspensions: Vec::new(),
         checkpoints: Vec::new(),
@@ -86,6 +88,9 @@ pub(crate) fn emit(
 
 /// Frames are at most that large; larger ones stay in tier-0.
 const MAX_FRAME: u32 = 1 << 20;
+
+/// So many blocks are moved to rotate loops.
+const MAX_ROTATED: usize = 1 << 16;
 
 /// The most registers any checkpoint saves.
 fn count_save_slots(allocated: &Allocated) -> usize {
@@ -236,6 +241,8 @@ struct ColdCheckpoint {
     cold: Label,
     back: Label,
     saved: Vec<Saved>,
+    /// Places of the memory's address.
+    addresses: Vec<Allocation>,
     offset: WasmOffset,
     /// The slot of each value that lives across.
     slots: Vec<FrameOffset>,
@@ -255,6 +262,8 @@ struct Emit<'a> {
     next_edit: usize,
     /// Moves emitted before their turn.
     done_edits: Vec<usize>,
+    /// The zero flag says whether this register is zero.
+    zero_flag: Option<(Gpr, Size)>,
     sites: Vec<Option<Site>>,
     suspensions: Vec<Suspension>,
     checkpoints: Vec<ColdCheckpoint>,
@@ -349,16 +358,82 @@ impl Emit<'_> {
                 order.push(block);
             }
         }
-        let (hot, cold): (Vec<_>, Vec<_>) = order
+        let (mut hot, cold): (Vec<_>, Vec<_>) = order
             .into_iter()
             .partition(|&block| block == 0 || !self.allocated.cold[block]);
+        self.rotate_loops(&mut hot);
         [hot, cold].concat()
+    }
+
+    /// Moves the header of a loop that is left at its top behind the loop's end, so that a turn takes one jump, not two:
+    ///
+    /// ```text
+    /// before:  header: ..; branch out, body    after:  jump header
+    ///          body: ..; jump header                   body: ..
+    ///          out:                                    header: ..; branch body, out
+    ///                                                  out:
+    /// ```
+    fn rotate_loops(&self, order: &mut Vec<usize>) {
+        let blocks = self.allocated.ranges.len();
+        let mut place = vec![usize::MAX; blocks];
+        let locate = |order: &[usize], place: &mut [usize]| {
+            for (n, &block) in order.iter().enumerate() {
+                place[block] = n;
+            }
+        };
+        locate(order, &mut place);
+        // a block left out stands for the one it leads to
+        let mut stands_for = vec![usize::MAX; blocks];
+        let mut by_label = HashMap::new();
+        for &block in order.iter() {
+            by_label.insert(self.labels[block], block);
+        }
+        for (block, stands) in stands_for.iter_mut().enumerate() {
+            if let Some(&at) = by_label.get(&self.labels[block]) {
+                *stands = at;
+            }
+        }
+        let ends_in = |block: usize| {
+            let last = self.allocated.ranges[block].last();
+            &self.allocated.insts[last.index()].0
+        };
+        let mut budget = MAX_ROTATED;
+        for end in (0..order.len()).rev() {
+            let latch = order[end];
+            if !matches!(ends_in(latch), MInst::Jump) {
+                continue;
+            }
+            let header = stands_for[self.allocated.succs[latch][0].index()];
+            let Some(&start) = place.get(header) else {
+                continue;
+            };
+            if start >= end
+                || start == 0
+                || end - start > budget
+                || order.get(start) != Some(&header)
+                || !matches!(ends_in(header), MInst::Branch { .. })
+            {
+                continue;
+            }
+            let [then, otherwise] =
+                [0, 1].map(|n| stands_for[self.allocated.succs[header][n].index()]);
+            let inside = |block: usize| place.get(block).is_some_and(|&at| start < at && at <= end);
+            let next = order[start + 1];
+            let leaves =
+                |stays: usize, leaves: usize| stays == next && !inside(leaves) && leaves != header;
+            if leaves(then, otherwise) || leaves(otherwise, then) {
+                budget -= end - start;
+                order[start..=end].rotate_left(1);
+                locate(order, &mut place);
+            }
+        }
     }
 
     fn block(&mut self, block: usize, next: Option<usize>) {
         let range = self.allocated.ranges[block];
         self.masm
             .bind_named(self.labels[block], format!("block{block}"));
+        self.zero_flag = None;
         self.next_edit = self
             .allocated
             .edits
@@ -366,6 +441,7 @@ impl Emit<'_> {
         for inst in range.iter() {
             self.edits(inst, InstPosition::Before);
             self.inst(block, inst, next);
+            self.zero_flag = self.zero_flag_behind(inst);
             self.edits(inst, InstPosition::After);
         }
     }
@@ -396,6 +472,12 @@ impl Emit<'_> {
     fn move_value(&mut self, from: Allocation, to: Allocation) {
         if from == to {
             return;
+        }
+        if let (Some((register, _)), Some(to)) = (self.zero_flag, to.as_reg())
+            && to.class() == RegClass::Int
+            && gpr_of(to) == register
+        {
+            self.zero_flag = None;
         }
         match (from.as_reg(), to.as_reg()) {
             (Some(from), Some(to)) => self.move_register(from, to),
@@ -442,6 +524,28 @@ impl Emit<'_> {
         }
     }
 
+    /// What an instruction leaves in the zero flag, as far as that is of use.
+    fn zero_flag_behind(&self, inst: Inst) -> Option<(Gpr, Size)> {
+        match self.allocated.insts[inst.index()].0 {
+            MInst::Alu { op, size, dst, .. } if op != AluOp::Mul => Some((gpr(dst), size)),
+            MInst::AluUnary {
+                op: AluUnaryOp::Neg,
+                size,
+                dst,
+                ..
+            } => Some((gpr(dst), size)),
+            // in place, else it is `lea`
+            MInst::Add {
+                size,
+                dst,
+                lhs,
+                rhs,
+            } if gpr(dst) == gpr(lhs) || gpr(dst) == gpr(rhs) => Some((gpr(dst), size)),
+            MInst::AddImm { size, dst, lhs, .. } if gpr(dst) == gpr(lhs) => Some((gpr(dst), size)),
+            _ => None,
+        }
+    }
+
     /// An integer right-hand operand that is no constant.
     fn reg_mem(rhs: Rhs) -> RegMem {
         match rhs {
@@ -476,6 +580,10 @@ impl Emit<'_> {
                 condition,
             } => {
                 match rhs {
+                    Rhs::Reg(rhs)
+                        if rhs == lhs
+                            && self.zero_flag == Some((gpr(lhs), size))
+                            && matches!(condition, Condition::Equal | Condition::NotEqual) => {}
                     Rhs::Imm(imm) => self.masm.test_imm(width(size), gpr(lhs), imm),
                     Rhs::Reg(rhs) => self.masm.test(width(size), gpr(lhs), gpr(rhs)),
                     Rhs::Mem(address) => self.masm.test(width(size), mem(address), gpr(lhs)),
@@ -530,9 +638,38 @@ impl Emit<'_> {
 
     fn jump(&mut self, target: usize, next: Option<usize>) {
         let label = self.labels[target];
-        if next.is_none_or(|next| self.labels[next] != label) {
+        if next.is_some_and(|next| self.labels[next] == label) {
+            return;
+        }
+        if self.only_returns(target) {
+            self.leave();
+        } else {
             self.masm.jmp(label);
         }
+    }
+
+    /// Whether a block is nothing but a return, which is shorter than a jump there is long.
+    fn only_returns(&self, block: usize) -> bool {
+        let range = self.allocated.ranges[block];
+        let first = range.first();
+        range.len() == 1
+            && matches!(self.allocated.insts[first.index()].0, MInst::Return { .. })
+            && self.moves_at(first).is_empty()
+    }
+
+    /// The allocator's moves in front of an instruction and behind it.
+    fn moves_at(&self, inst: Inst) -> &[(ProgPoint, Edit)] {
+        let edits = &self.allocated.edits;
+        let start = edits.partition_point(|(point, _)| *point < ProgPoint::before(inst));
+        let end = edits.partition_point(|(point, _)| *point <= ProgPoint::after(inst));
+        &edits[start..end]
+    }
+
+    /// Returns: results are in their registers.
+    fn leave(&mut self) {
+        self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
+        self.masm.leave();
+        self.masm.ret();
     }
 
     fn inst(&mut self, block: usize, number: Inst, next: Option<usize>) {
@@ -541,6 +678,8 @@ impl Emit<'_> {
         let offset = *offset;
         match *inst {
             MInst::Params { .. } => {}
+            // flags never live from one instruction to the next
+            MInst::Const { dst, bits: 0 } => self.masm.zero(gpr(dst)),
             MInst::Const { dst, bits } => self.masm.mov_imm(gpr(dst), bits),
             MInst::FloatConst { size, dst, bits } => {
                 self.masm.fmov_imm(width(size), xmm(dst), bits);
@@ -609,6 +748,7 @@ impl Emit<'_> {
                 self.masm.shift_cl(shift(op), width(size), gpr(dst));
             }
             MInst::Divide { .. } => self.divide(inst, offset),
+            MInst::MulHigh { signed, rhs, .. } => self.masm.mul_high(signed, gpr(rhs)),
             MInst::Unary { op, dst, src } => self.unary(op, dst, src, offset),
             MInst::Load {
                 op,
@@ -743,7 +883,11 @@ impl Emit<'_> {
                     }
                 }
             }
-            MInst::Checkpoint { site, ref live } => self.checkpoint(site, live, offset),
+            MInst::Checkpoint {
+                site,
+                ref live,
+                ref addresses,
+            } => self.checkpoint(site, live, addresses, offset),
             MInst::Call {
                 target,
                 site,
@@ -769,21 +913,16 @@ impl Emit<'_> {
                 temp,
                 ref targets,
             } => {
-                let last = u32::try_from(targets.len() - 1).expect("tables are bounded");
                 let (index, temp) = (gpr(index), gpr(temp));
-                self.masm.mov_imm(temp, u64::from(last));
-                self.masm.alu(Alu::Cmp, Width::W32, index, temp);
-                self.masm.cmov(Cc::Below, Width::W32, temp, index);
-                let labels = targets
+                let mut labels: Vec<Label> = targets
                     .iter()
                     .map(|&n| self.labels[allocated.succs[block][n as usize].index()])
                     .collect();
-                self.masm.jump_table(temp, labels);
-            }
-            MInst::Return { .. } => {
-                self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
-                self.masm.leave();
-                self.masm.ret();
+                let default = labels.pop().expect("a table has a default");
+                let length = i32::try_from(labels.len()).expect("tables are bounded");
+                self.masm.alu_imm(Alu::Cmp, Width::W32, index, length);
+                self.masm.jcc(Cc::AboveEqual, default);
+                self.masm.jump_table(index, temp, labels);
             }
             MInst::TailCall { target, .. } => {
                 let target = self.load_target(target);
@@ -793,6 +932,7 @@ impl Emit<'_> {
                     None => self.masm.jump_to_reference(),
                 }
             }
+            MInst::Return { .. } => self.leave(),
             MInst::Trap { code } => {
                 let trap = self.masm.trap_site(code, offset);
                 self.masm.jmp(trap);
@@ -1114,7 +1254,7 @@ impl Emit<'_> {
         loads
     }
 
-    fn checkpoint(&mut self, site: u32, live: &[Reg], offset: WasmOffset) {
+    fn checkpoint(&mut self, site: u32, live: &[Reg], addresses: &[Reg], offset: WasmOffset) {
         let cold = self.masm.label();
         self.masm.alu_imm(
             Alu::Cmp,
@@ -1138,6 +1278,7 @@ impl Emit<'_> {
             })
             .collect();
         self.checkpoints.push(ColdCheckpoint {
+            addresses: addresses.iter().map(|&reg| at(reg)).collect(),
             number: site,
             cold,
             back,
@@ -1162,6 +1303,16 @@ impl Emit<'_> {
         emit_exit_test(&mut self.masm, &labels);
         for saved in &checkpoint.saved {
             self.load_register(saved.register, saved.slot);
+        }
+        for &place in &checkpoint.addresses {
+            let base = masm::Mem::context(offsets::MEMORY_BASE);
+            if let Some(register) = place.as_reg() {
+                self.masm.mov(Width::W64, gpr_of(register), base);
+            } else {
+                let slot = self.slot_of(place);
+                self.masm.mov(Width::W64, SCRATCH, base);
+                self.masm.store(Width::W64, slot, SCRATCH);
+            }
         }
         self.masm.jmp(checkpoint.back);
         let landing = self.masm.label();

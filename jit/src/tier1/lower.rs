@@ -69,6 +69,11 @@ pub(crate) fn lower(ir: &Function, layout: &VmLayout, memory_guard: bool) -> Low
         function: MFunction {
             blocks: lower.blocks,
             vregs: lower.vregs,
+            addresses: ir
+                .values
+                .iter()
+                .map(|value| value.ty == Type::Ptr)
+                .collect(),
         },
         sites: lower.sites,
     }
@@ -937,7 +942,11 @@ impl<'a> Lower<'a> {
             }
             InstData::Checkpoint { ref state } => {
                 let (site, live) = self.site(state, Box::default());
-                self.seq.push(MInst::Checkpoint { site, live });
+                self.seq.push(MInst::Checkpoint {
+                    site,
+                    live,
+                    addresses: Vec::new(),
+                });
             }
             InstData::Jump(_)
             | InstData::Branch { .. }
@@ -1211,6 +1220,17 @@ impl<'a> Lower<'a> {
             I64Sub => self.lower_sub(Size::S64, args, dst),
             I32Mul => self.lower_mul(Size::S32, args, dst),
             I64Mul => self.lower_mul(Size::S64, args, dst),
+            I64MulHighS | I64MulHighU => {
+                let lhs = self.reg(args[0]);
+                let rhs = self.reg(args[1]);
+                let signed = op == I64MulHighS;
+                self.seq.push(MInst::MulHigh {
+                    signed,
+                    dst,
+                    lhs,
+                    rhs,
+                });
+            }
             I32And => self.lower_alu(AluOp::And, Size::S32, args, dst),
             I64And => self.lower_alu(AluOp::And, Size::S64, args, dst),
             I32Or => self.lower_alu(AluOp::Or, Size::S32, args, dst),

@@ -7,7 +7,8 @@
 //! **Invariant (a checkpoint destroys nothing).** A checkpoint's helper call loses all registers, but its cold path saves
 //! the registers that live across it itself (in the frame's *save area*) and loads them again. The allocator sees an
 //! instruction that writes nothing, so a loop pays one test for its checkpoint, never a spill. It may also keep a value in
-//! two places at once: `regalloc::add_second_places` finds the ones it does not name.
+//! two places at once: `regalloc::add_second_places` finds the ones it does not name. The memory's address is not saved:
+//! memory may move while the loop waits, so the cold path loads it from the context again, wherever it was.
 
 use crate::{
     ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
@@ -360,6 +361,13 @@ pub(crate) enum MInst {
         zero: bool,
         overflow: bool,
     },
+    /// The upper half of a 128-bit product.
+    MulHigh {
+        signed: bool,
+        dst: Reg,
+        lhs: Reg,
+        rhs: Reg,
+    },
     Unary {
         op: UnaryOp,
         dst: Reg,
@@ -458,9 +466,11 @@ pub(crate) enum MInst {
         word: u32,
         class: RegClass,
     },
+    /// `addresses`: where the memory's address lives across. It is no part of the image; the cold path makes it anew.
     Checkpoint {
         site: u32,
         live: Vec<Reg>,
+        addresses: Vec<Reg>,
     },
     Call {
         target: Target,
@@ -618,6 +628,11 @@ impl MInst {
                 read_late(v, rhs);
                 write_fixed(v, dst, if *remainder { super::regalloc::RDX } else { super::regalloc::RAX });
             }
+            Self::MulHigh { dst, lhs, rhs, .. } => {
+                read_fixed(v, lhs, super::regalloc::RAX);
+                read(v, rhs);
+                write_fixed(v, dst, super::regalloc::RDX);
+            }
             Self::Unary { dst, src, .. } => { read(v, src); write(v, dst); }
             Self::Load { dst, mem, .. } => { read_mem(v, mem); write(v, dst); }
             Self::Store { mem, src, .. } => { read_mem(v, mem); read(v, src); }
@@ -647,7 +662,9 @@ impl MInst {
             }
             Self::TransferLoad { dst, .. } => write(v, dst),
             Self::TransferStore { src, .. } => read(v, src),
-            Self::Checkpoint { live, .. } => live.iter_mut().for_each(|reg| read_anywhere(v, reg)),
+            Self::Checkpoint { live, addresses, .. } => {
+                live.iter_mut().chain(addresses).for_each(|reg| read_anywhere(v, reg));
+            }
             Self::Call { target, uses, defs, live, .. } => {
                 if let Target::Reference(func) = target {
                     read_fixed(v, func, super::regalloc::ENVIRONMENT);
@@ -679,6 +696,7 @@ impl MInst {
             Self::Divide { remainder, .. } => {
                 PRegSet::empty().with(if *remainder { RAX } else { RDX })
             }
+            Self::MulHigh { .. } => PRegSet::empty().with(RAX),
             Self::MemoryGrow { .. } => {
                 let mut all = allocatable();
                 all.remove(RAX);

@@ -3,13 +3,17 @@
 //! The allocator is told of a value that lives across a call by a late use that may lie anywhere. With every register
 //! clobbered, the answer is a spill slot: the copy list of the suspension.
 
-use super::minst::{MInst, Reg};
-use crate::{error::NotOptimized, options::CompileOptions, wasm::types::WasmOffset};
+use super::minst::{MInst, Mem, Reg};
+use crate::{
+    error::NotOptimized, ir::value::LoadOp, options::CompileOptions, runtime::context::offsets,
+    wasm::types::WasmOffset,
+};
 use regalloc2::{
     Algorithm, Allocation, Block, Edit, Function, Inst, InstRange, MachineEnv, Operand,
     OperandKind, Output, PReg, PRegSet, ProgPoint, RegClass, RegallocOptions, SpillSlot, VReg,
     checker::Checker,
 };
+use std::collections::HashMap;
 
 /// `rax`: first integer result, quotients.
 pub(crate) const RAX: PReg = PReg::new(0, RegClass::Int);
@@ -73,6 +77,8 @@ pub(crate) struct MBlock {
 pub(crate) struct MFunction {
     pub(crate) blocks: Vec<MBlock>,
     pub(crate) vregs: usize,
+    /// By virtual register: whether it holds the memory's address. Those that lowering made up, at the end, do not.
+    pub(crate) addresses: Vec<bool>,
 }
 
 /// What the allocator reads.
@@ -220,6 +226,7 @@ pub(crate) fn add_live_across(
         return Ok(());
     }
     let live_out = compute_live_out(function)?;
+    let is_address = std::mem::take(&mut function.addresses);
     let mut live = SparseSet::new(function.vregs);
     let mut budget = MAX_LIVE_OPERANDS;
     for (block, out) in function.blocks.iter_mut().zip(&live_out) {
@@ -230,10 +237,13 @@ pub(crate) fn add_live_across(
         }
         for (inst, _) in block.insts.iter_mut().rev() {
             each_virtual(inst, OperandKind::Def, |vreg| live.remove(vreg));
+            let at_checkpoint = matches!(inst, MInst::Checkpoint { .. });
             if let MInst::Call {
                 site, live: list, ..
             }
-            | MInst::Checkpoint { site, live: list } = inst
+            | MInst::Checkpoint {
+                site, live: list, ..
+            } = inst
             {
                 let known: Vec<VReg> = list
                     .iter()
@@ -243,13 +253,21 @@ pub(crate) fn add_live_across(
                     })
                     .collect();
                 known.iter().for_each(|&vreg| live.remove(vreg));
+                let mut made_anew = Vec::new();
                 for &vreg in live.members() {
-                    list.push(Reg::Virtual(vreg));
-                    found(*site, vreg);
+                    if at_checkpoint && is_address.get(vreg.vreg()) == Some(&true) {
+                        made_anew.push(Reg::Virtual(vreg));
+                    } else {
+                        list.push(Reg::Virtual(vreg));
+                        found(*site, vreg);
+                    }
                 }
                 budget = budget
                     .checked_sub(list.len())
                     .ok_or(NotOptimized::TooLarge)?;
+                if let MInst::Checkpoint { addresses, .. } = inst {
+                    *addresses = made_anew;
+                }
             }
             each_virtual(inst, OperandKind::Use, |vreg| live.insert(vreg));
         }
@@ -494,20 +512,38 @@ fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
     while changed {
         changed = false;
         for block in (0..blocks).rev() {
-            let live = live_before_block(allocated, block, &live_in, |_, _| {});
+            let live = live_before_block(allocated, block, &live_in, |_, _, _| {});
             if live != live_in[block] {
                 live_in[block] = live;
                 changed = true;
             }
         }
     }
+    let addresses = places_of_addresses(allocated, words);
     let mut budget = MAX_LIVE_OPERANDS;
     for block in 0..blocks {
         let mut failed = false;
-        live_before_block(allocated, block, &live_in, |inst, live| {
+        live_before_block(allocated, block, &live_in, |number, inst, live| {
+            let none = Vec::new();
+            let set = addresses.get(&number.index()).unwrap_or(&none);
+            let is_address = |place| {
+                let n = place_number(place);
+                set.get(n / 64)
+                    .is_some_and(|word| word >> (n % 64) & 1 != 0)
+            };
+            if let MInst::Checkpoint {
+                addresses: list, ..
+            } = inst
+            {
+                for place in places(live) {
+                    if is_address(place) && !list.contains(&Reg::At(place)) {
+                        list.push(Reg::At(place));
+                    }
+                }
+            }
             if let MInst::Call { live: list, .. } | MInst::Checkpoint { live: list, .. } = inst {
                 for place in places(live) {
-                    if !list.contains(&Reg::At(place)) {
+                    if !is_address(place) && !list.contains(&Reg::At(place)) {
                         list.push(Reg::At(place));
                     }
                 }
@@ -522,6 +558,89 @@ fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
         }
     }
     Ok(())
+}
+
+/// By number of a checkpoint across which the memory's address lives: the places that hold it there. (Dead places are lost
+/// there and go on counting; nobody asks for them.)
+fn places_of_addresses(allocated: &mut Allocated, words: usize) -> HashMap<usize, Vec<u64>> {
+    let mut found = HashMap::new();
+    let mut insts = allocated.insts.iter();
+    let is_any = |(inst, _): &(MInst, WasmOffset)| matches!(inst, MInst::Checkpoint { addresses, .. } if !addresses.is_empty());
+    if !insts.any(is_any) {
+        return found;
+    }
+    let blocks = allocated.ranges.len();
+    // what is not known yet holds everything: a place is one only if it is on all paths
+    let mut holds: Vec<Vec<u64>> = vec![vec![u64::MAX; words]; blocks];
+    holds[0].fill(0);
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in 0..blocks {
+            let mut held = holds[block].clone();
+            let range = allocated.ranges[block];
+            let start = ProgPoint::before(range.first());
+            let mut edit = allocated.edits.partition_point(|(at, _)| *at < start);
+            for number in range.iter() {
+                for position in [ProgPoint::before(number), ProgPoint::after(number)] {
+                    if position == ProgPoint::after(number) {
+                        let inst = &mut allocated.insts[number.index()].0;
+                        if matches!(inst, MInst::Checkpoint { .. }) {
+                            found.insert(number.index(), held.clone());
+                        }
+                        hold_behind(inst, &mut held);
+                    }
+                    while let Some((at, Edit::Move { from, to })) = allocated.edits.get(edit)
+                        && *at == position
+                    {
+                        edit += 1;
+                        hold_if(&mut held, *to, *from);
+                    }
+                }
+            }
+            for succ in &allocated.succs[block] {
+                for (into, word) in holds[succ.index()].iter_mut().zip(&held) {
+                    changed |= *into & !word != 0;
+                    *into &= word;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What an instruction does to the places that hold the memory's address.
+fn hold_behind(inst: &mut MInst, held: &mut [u64]) {
+    if let MInst::Move {
+        dst: Reg::At(dst),
+        src: Reg::At(src),
+    } = *inst
+    {
+        hold_if(held, dst, src);
+        return;
+    }
+    let is_base = matches!(*inst, MInst::Load { op: LoadOp::I64Load, mem, .. }
+        if mem == Mem::context(offsets::MEMORY_BASE));
+    each_place(inst, OperandKind::Def, |place| {
+        if is_base {
+            insert(held, place);
+        } else {
+            remove(held, place);
+        }
+    });
+    for lost in inst.clobbers() {
+        remove(held, Allocation::reg(lost));
+    }
+}
+
+/// `to` holds what `from` does.
+fn hold_if(held: &mut [u64], to: Allocation, from: Allocation) {
+    let n = place_number(from);
+    if held[n / 64] >> (n % 64) & 1 != 0 {
+        insert(held, to);
+    } else {
+        remove(held, to);
+    }
 }
 
 /// Number of a place: general-purpose registers, vector registers, slots.
@@ -551,7 +670,7 @@ fn live_before_block(
     allocated: &mut Allocated,
     block: usize,
     live_in: &[Vec<u64>],
-    mut at_inst: impl FnMut(&mut MInst, &[u64]),
+    mut at_inst: impl FnMut(Inst, &mut MInst, &[u64]),
 ) -> Vec<u64> {
     let mut live = vec![0_u64; live_in[block].len()];
     for succ in &allocated.succs[block] {
@@ -562,7 +681,8 @@ fn live_before_block(
     let range = allocated.ranges[block];
     let end = ProgPoint::before(Inst::new(range.last().index() + 1));
     let mut edit = allocated.edits.partition_point(|(at, _)| *at < end);
-    for inst in range.iter().rev() {
+    for number in range.iter().rev() {
+        let inst = number;
         for position in [ProgPoint::after(inst), ProgPoint::before(inst)] {
             while edit > 0 && allocated.edits[edit - 1].0 == position {
                 edit -= 1;
@@ -575,7 +695,7 @@ fn live_before_block(
             }
             let inst = &mut allocated.insts[inst.index()].0;
             each_place(inst, OperandKind::Def, |place| remove(&mut live, place));
-            at_inst(inst, &live);
+            at_inst(number, inst, &live);
             each_place(inst, OperandKind::Use, |place| insert(&mut live, place));
         }
     }

@@ -104,7 +104,13 @@ pub(crate) fn binary_ops() -> Vec<BinaryOp> {
         F32Add, F32Sub, F32Mul, F32Div, F32Min, F32Max, F32Copysign,
         F64Add, F64Sub, F64Mul, F64Div, F64Min, F64Max, F64Copysign,
         F32Eq, F32Ne, F32Lt, F32Gt, F32Le, F32Ge, F64Eq, F64Ne, F64Lt, F64Gt, F64Le, F64Ge,
+        I64MulHighS, I64MulHighU,
     ]
+}
+
+/// The low half.
+fn wide(bits: u128) -> u64 {
+    u64::try_from(bits & u128::from(u64::MAX)).expect("masked")
 }
 
 fn truncate(value: f64, low: f64, high: f64) -> Result<f64, TrapCode> {
@@ -231,6 +237,8 @@ pub(crate) fn binary(op: BinaryOp, a: u64, b: u64) -> Result<u64, TrapCode> {
         I64Add => a.wrapping_add(b),
         I64Sub => a.wrapping_sub(b),
         I64Mul => a.wrapping_mul(b),
+        I64MulHighS => wide((i128::from(la) * i128::from(lb)).cast_unsigned() >> 64),
+        I64MulHighU => wide((u128::from(a) * u128::from(b)) >> 64),
         I64And => a & b,
         I64Or => a | b,
         I64Xor => a ^ b,

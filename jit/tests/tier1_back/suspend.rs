@@ -7,7 +7,7 @@ use super::{
 };
 use midair_jit::{
     code::draft::CodeDraft,
-    ir::value::{BinaryOp, Callee, Type, UnaryOp, Value},
+    ir::value::{BinaryOp, Callee, LoadOp, Type, UnaryOp, Value},
     suspension::point::{ImageSource, Recipe},
     wasm::types::{FuncIndex, ValType},
 };
@@ -442,6 +442,76 @@ fn a_chain_of_two_frames_is_linked_leaf_first() {
     assert_eq!(result, 505);
     *machine.results() = [result, 0, 0, 0];
     assert_eq!(machine.resume(chain[1], &mut host).int(), 510);
+}
+
+/// A loop that sums the bytes of memory below its parameter, the memory's address taken in front of it, with so many other
+/// values alive.
+fn summing_loop(others: i32) -> Builder {
+    let (mut b, p) = Builder::new(&[ValType::I32], &[ValType::I32]);
+    let others: Vec<Value> = (1..=others)
+        .map(|n| {
+            let n = b.i32(n);
+            b.binary(BinaryOp::I32Mul, p[0], n, Type::I32)
+        })
+        .collect();
+    let zero = b.i32(0);
+    let base = b.base();
+    let (head, h) = b.block(&[Type::I32, Type::I32]);
+    let (done, _) = b.block(&[]);
+    b.jump(head, &[zero, zero]);
+    b.at(head);
+    b.checkpoint(&[p[0], h[0], h[1]]);
+    let byte = b.load(LoadOp::I32Load8U, base, h[0], 0, Type::I32);
+    let sum = b.binary(BinaryOp::I32Add, h[1], byte, Type::I32);
+    let one = b.i32(1);
+    let next = b.binary(BinaryOp::I32Add, h[0], one, Type::I32);
+    let more = b.binary(BinaryOp::I32LtU, next, p[0], Type::I32);
+    b.branch(more, (head, &[next, sum]), (done, &[]));
+    b.at(done);
+    let mut sum = sum;
+    for other in others {
+        sum = b.binary(BinaryOp::I32Xor, sum, other, Type::I32);
+    }
+    b.ret(&[sum]);
+    b
+}
+
+#[test]
+fn memory_may_move_while_a_loop_waits_at_its_checkpoint() {
+    for others in [0, 8, 20] {
+        let draft = summing_loop(others).compile();
+        let mut machine = Machine::new();
+        let code = machine.publish(&draft);
+        let mut host = Host {
+            checkpoint_answers: vec![0, 1, 0, 1],
+            ..Host::default()
+        };
+        machine.set_checkpoint();
+        machine.memory.fill(1);
+        assert_eq!(machine.run(code, &[10], &[], &mut host), Outcome::Suspended);
+        let memory = machine.memory.as_ptr() as u64;
+        for value in [10, 100] {
+            let continuation = machine.chain()[0];
+            let words = draft.sites[0].image.len();
+            let (_, image) = parked(continuation, words);
+            assert!(
+                !image.contains(&memory),
+                "an address in an image: {image:x?}"
+            );
+            let mut moved = vec![value; 65536];
+            std::mem::swap(&mut machine.memory, &mut moved);
+            moved.fill(0xee);
+            let outcome = machine.resume(continuation, &mut host);
+            if value == 10 {
+                assert_eq!(outcome, Outcome::Suspended);
+                continue;
+            }
+            let others = (1..=others).fold(0, |all, n| all ^ (10 * n));
+            // a turn, two turns, seven
+            let sum = (1 + 2 * 10 + 7 * 100) ^ others;
+            assert_eq!(outcome.int(), u64::try_from(sum).expect("positive"));
+        }
+    }
 }
 
 #[test]

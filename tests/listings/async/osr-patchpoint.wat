@@ -10,13 +10,16 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x37 collect: frame 64, code 646
+;; osr@0x37 collect: frame 64, code 643
 ;; ...
 ;; block0:
-;;   mov rsi, [rbp+local0]
-;;   mov [rbp+spill0], rsi
+;;   mov rdx, [rbp+local0]
+;;   mov [rbp+spill0], rdx
 ;;   mov rax, [rbp+local1]
 ;;   mov [rbp+spill1], rax
+;;   jmp block2
+;; block3:
+;;   mov [rbp+spill0], rcx
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
@@ -29,14 +32,10 @@
 ;;   mov rcx, [rbp+spill1]
 ;; L1:
 ;;   add rcx, rax
-;;   mov rsi, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
-;;   add rsi, 0FFFFFFFFFFFFFFFFh
-;;   test rsi, rsi
-;;   je block4
-;; block3:
-;;   mov [rbp+spill0], rsi
-;;   jmp block2
+;;   mov rcx, [rbp+spill0]
+;;   add rcx, 0FFFFFFFFFFFFFFFFh
+;;   jne block3
 ;; block4:
 ;;   mov rax, [rbp+spill1]
 ;;   mov ecx, 0

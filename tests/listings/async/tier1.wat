@@ -9,15 +9,18 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-1 collect: frame 32, code 913
+;; tier-1 collect: frame 32, code 907
 ;; ...
 ;; block0:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
 ;;   mov [rbp+spill0], rdi
-;;   mov eax, 0
+;;   xor eax, eax
 ;;   mov [rbp+spill1], rax
+;;   jmp block1
+;; block2:
+;;   mov [rbp+spill0], r12
 ;; block1:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint1
@@ -33,11 +36,7 @@
 ;;   mov r12, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
 ;;   add r12, 0FFFFFFFFFFFFFFFFh
-;;   test r12, r12
-;;   je block3
-;; block2:
-;;   mov [rbp+spill0], r12
-;;   jmp block1
+;;   jne block2
 ;; block3:
 ;;   mov rax, [rbp+spill1]
 ;;   mov ecx, 0

@@ -8,25 +8,24 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x24 sum: frame 64, code 354
+;; osr@0x24 sum: frame 64, code 351
 ;; ...
 ;; block0:
-;;   mov rsi, [rbp+local0]
+;;   mov rdx, [rbp+local0]
 ;;   mov rax, [rbp+local1]
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
-;;   add rax, rsi
-;;   add rsi, 0FFFFFFFFFFFFFFFFh
-;;   test rsi, rsi
+;;   add rax, rdx
+;;   add rdx, 0FFFFFFFFFFFFFFFFh
 ;;   jne block2
 ;; block4:
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
 ;; checkpoint0:
-;;   mov [rbp+save0], rsi
+;;   mov [rbp+save0], rdx
 ;;   mov [rbp+save1], rax
 ;;   mov rdi, r15
 ;;   mov rax, [r15+helpers]
@@ -35,7 +34,7 @@
 ;;   test ecx, ecx
 ;;   jne suspend0
 ;; L1:
-;;   mov rsi, [rbp+save0]
+;;   mov rdx, [rbp+save0]
 ;;   mov rax, [rbp+save1]
 ;;   jmp L0
 ;; ...

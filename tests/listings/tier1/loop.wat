@@ -8,7 +8,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-1 sum: frame 16, code 627
+;; tier-1 sum: frame 16, code 621
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -19,14 +19,13 @@
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
-;;   mov eax, 0
+;;   xor eax, eax
 ;; block1:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint1
 ;; L1:
 ;;   add rax, rdi
 ;;   add rdi, 0FFFFFFFFFFFFFFFFh
-;;   test rdi, rdi
 ;;   jne block1
 ;; block3:
 ;;   mov ecx, 0

@@ -965,6 +965,12 @@ impl Masm {
         self.encode(op(0xf7), width, 7, src.into().into());
     }
 
+    /// `rdx:rax = rax * src`.
+    pub fn mul_high(&mut self, signed: bool, src: impl Into<RegMem>) {
+        let digit = if signed { 5 } else { 4 };
+        self.encode(op(0xf7), Width::W64, digit, src.into().into());
+    }
+
     /// Sign-extends `rax` into `rdx` (`cdq`, `cqo`).
     pub fn sign_extend_rax(&mut self, width: Width) {
         match width {
@@ -1089,13 +1095,17 @@ impl Masm {
         dynasm!(self.asm ; .arch x64 ; pop Rq(reg.0));
     }
 
-    /// Jumps to `targets[index]`; `index` is in bounds and zero-extended, and is lost, as is the scratch register.
-    pub fn jump_table(&mut self, index: Gpr, targets: Vec<Label>) {
-        debug_assert!(index != SCRATCH, "the scratch register holds the table");
+    /// Jumps to `targets[index]`; `index` is in bounds and zero-extended. `temp`, which it may be, and the scratch register
+    /// are lost.
+    pub fn jump_table(&mut self, index: Gpr, temp: Gpr, targets: Vec<Label>) {
+        debug_assert!(
+            index != SCRATCH && temp != SCRATCH,
+            "the scratch register holds the table"
+        );
         let start = self.label();
         self.lea_label(SCRATCH, start);
-        self.movsx32(index, Mem::indexed(SCRATCH, index, 4, 0));
-        self.alu(Alu::Add, Width::W64, SCRATCH, index);
+        self.movsx32(temp, Mem::indexed(SCRATCH, index, 4, 0));
+        self.alu(Alu::Add, Width::W64, SCRATCH, temp);
         self.jmp_to(SCRATCH);
         self.tables.push(JumpTable { start, targets });
     }
@@ -1629,7 +1639,7 @@ mod tests {
     fn a_jump_table_holds_distances_from_its_start() {
         let mut masm = masm();
         let target = masm.here();
-        masm.jump_table(RAX, vec![target, target]);
+        masm.jump_table(RAX, RAX, vec![target, target]);
         let emitted = masm.finish().expect("small code");
         let table = emitted.labels.iter().find(|(_, name)| name == "table0");
         let at = table.expect("the table has a name").0.0 as usize;

@@ -178,8 +178,14 @@ impl Masm {
     // --- Memory -----------------------------------------------------------------------------------------------------
 
     /// Jumps to `out_of_bounds` unless `index + end <= memory length`; `index` is a zero-extended i32. Leaves
-    /// `index + end` in the scratch register, unless `end` is zero.
+    /// `index + end` in the scratch register, unless `end` is at most one.
     pub fn bounds_check(&mut self, index: Gpr, end: u64, out_of_bounds: Label) {
+        if end == 1 {
+            let length = Mem::new(CONTEXT, offsets::MEMORY_LEN);
+            self.alu(Alu::Cmp, Width::W64, index, length);
+            self.jcc(Cc::AboveEqual, out_of_bounds);
+            return;
+        }
         if let Ok(end) = i32::try_from(end) {
             self.lea(Width::W64, SCRATCH, Mem::new(index, end));
         } else {

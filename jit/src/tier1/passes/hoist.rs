@@ -7,8 +7,8 @@
 //!            ..                                   ..
 //! ```
 //!
-//! What can trap stays. So does what reads globals or the memory's address: every loop header has a checkpoint, which
-//! begins an epoch. Constants stay too: they cost nothing where they are.
+//! What can trap stays. So does what reads globals: every loop header has a checkpoint, which begins an epoch. The memory's
+//! address leaves a loop that neither calls nor grows memory. Constants stay too: they cost nothing where they are.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +38,7 @@ pub fn run(func: &mut Function) -> Changed {
             .iter()
             .find(|from| inside[from.index()] != n);
         let Some(&preheader) = outside else { continue };
+        let keeps_addresses = !natural.renews_addresses(func);
         let mut blocks = natural.blocks.clone();
         blocks.sort_unstable_by_key(|&block| cfg.order(block));
         for block in blocks {
@@ -45,7 +46,11 @@ pub fn run(func: &mut Function) -> Changed {
             let (mut stay, mut leave) = (Vec::with_capacity(insts.len()), Vec::new());
             for inst in insts {
                 let data = &func.insts[inst.index()].data;
-                let mut invariant = !matches!(data, InstData::Const { .. }) && is_pure(func, data);
+                let mut invariant = match data {
+                    InstData::Const { .. } => false,
+                    InstData::MemoryBase => keeps_addresses,
+                    _ => is_pure(func, data),
+                };
                 if invariant {
                     data.for_each_operand(|value| {
                         let (home, constant) = match func.values[value.index()].def {

@@ -7,9 +7,9 @@
 //!          v2 = I32Load m, v0, 4                use v1
 //! ```
 //!
-//! A walk over the dominator tree with a scoped table. Reads are numbered by *epoch*: the memory's address and length by
-//! the last call, checkpoint or growing memory; loads by that and the last store; globals by that and the last write to one;
-//! elements and lengths of tables by that and the last write to a table.
+//! A walk over the dominator tree with a scoped table. Reads are numbered by *epoch*: the memory's address by the last call
+//! or growing memory; its length by that and the last checkpoint; loads by that and the last store; globals by that and
+//! the last write to one; elements and lengths of tables by that and the last write to a table.
 //! Where paths with different epochs meet, a new one begins.
 //!
 //! A bounds check holds for ever, since memories and tables never shrink; so does a check of a function's type.
@@ -27,6 +27,7 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Epochs {
     all: u32,
+    addresses: u32,
     memory: u32,
     globals: u32,
     tables: u32,
@@ -114,6 +115,11 @@ fn effect(data: &InstData, number: u32, epochs: &mut Epochs) {
     if data.begins_epoch() {
         *epochs = Epochs {
             all: number,
+            addresses: if data.renews_addresses() {
+                number
+            } else {
+                epochs.addresses
+            },
             memory: number,
             globals: number,
             tables: number,
@@ -135,13 +141,26 @@ fn number_of(n: usize) -> u32 {
 fn compute_epochs(func: &Function, cfg: &Cfg) -> Vec<Epochs> {
     let mut starts = vec![Epochs::default(); func.blocks.len()];
     let mut ends: Vec<Option<Epochs>> = vec![None; func.blocks.len()];
+    // headers of loops in which no address changes
+    let mut keeps_addresses = vec![false; func.blocks.len()];
+    for natural in cfg.loops() {
+        keeps_addresses[natural.header.index()] = !natural.renews_addresses(func);
+    }
     for &block in cfg.reverse_postorder() {
         let fresh = number_of(func.insts.len() + block.index());
         let mut start: Option<Epochs> = None;
-        for from in cfg.predecessors(block) {
+        // what is known comes first
+        let mut predecessors = cfg.predecessors(block).to_vec();
+        predecessors.sort_by_key(|from| ends[from.index()].is_none());
+        for from in &predecessors {
             // A back edge, whose end is not known, makes everything fresh.
+            let back = cfg.dominates(block, *from) && keeps_addresses[block.index()];
             let end = ends[from.index()].unwrap_or(Epochs {
                 all: fresh,
+                addresses: match start {
+                    Some(start) if back => start.addresses,
+                    _ => fresh,
+                },
                 memory: fresh,
                 globals: fresh,
                 tables: fresh,
@@ -149,6 +168,11 @@ fn compute_epochs(func: &Function, cfg: &Cfg) -> Vec<Epochs> {
             let meet = |a: u32, b: u32| if a == b { a } else { fresh };
             start = Some(start.map_or(end, |start| Epochs {
                 all: meet(start.all, end.all),
+                addresses: if back {
+                    start.addresses
+                } else {
+                    meet(start.addresses, end.addresses)
+                },
                 memory: meet(start.memory, end.memory),
                 globals: meet(start.globals, end.globals),
                 tables: meet(start.tables, end.tables),
@@ -156,6 +180,7 @@ fn compute_epochs(func: &Function, cfg: &Cfg) -> Vec<Epochs> {
         }
         let fresh = Epochs {
             all: fresh,
+            addresses: fresh,
             memory: fresh,
             globals: fresh,
             tables: fresh,
@@ -267,7 +292,7 @@ fn key_of(func: &Function, data: &InstData, epochs: Epochs) -> Option<Key> {
             debug_assert!(is_pure(func, data));
             Key::Select(cond, args)
         }
-        InstData::MemoryBase => Key::MemoryBase(epochs.all),
+        InstData::MemoryBase => Key::MemoryBase(epochs.addresses),
         InstData::MemorySize => Key::MemorySize(epochs.all),
         InstData::Load {
             op, index, offset, ..

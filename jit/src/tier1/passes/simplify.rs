@@ -500,6 +500,9 @@ impl Simplify<'_> {
             Op::DivS | Op::DivU | Op::RemS | Op::RemU if ty == Type::I32 && bits != 0 => {
                 self.divide_by_constant(op, x, bits)
             }
+            Op::DivS | Op::DivU | Op::RemS | Op::RemU if ty == Type::I64 && bits != 0 => {
+                self.divide_wide_by_constant(op, x, bits)
+            }
             Op::LtU if bits == 0 => zero,
             Op::GeU if bits == 0 => Outcome::Data(InstData::Const {
                 ty: Type::I32,
@@ -597,13 +600,84 @@ impl Simplify<'_> {
                 self.unary(UnaryOp::I32WrapI64, sum)
             }
         };
+        self.quotient_or_remainder(op, Type::I32, x, bits, quotient)
+    }
+
+    /// The same for i64s, with the upper half of a product of 128 bits.
+    fn divide_wide_by_constant(&mut self, op: Op, x: Value, bits: u64) -> Outcome {
+        let signed = matches!(op, Op::DivS | Op::RemS);
+        let divisor = if signed {
+            bits.cast_signed().unsigned_abs()
+        } else {
+            bits
+        };
+        if divisor < 2 || divisor.is_power_of_two() {
+            return Outcome::Keep;
+        }
+        let n = if signed { 63 } else { 64 };
+        let magic = |p: u32| (1u128 << p) / u128::from(divisor) + 1;
+        let p = (64..127).find(|&p| {
+            let error = magic(p) * u128::from(divisor) - (1 << p);
+            error <= 1 << (p - n)
+        });
+        let Some(p) = p else { return Outcome::Keep };
+        let magic = magic(p);
+        if magic >> 64 != 0 && (signed || p == 64) {
+            return Outcome::Keep;
+        }
+        // a multiplier of 65 bits lacks its highest one, a signed one of 64 bits is negative: x is added behind
+        let low = u64::try_from(magic & u128::from(u64::MAX)).expect("masked");
+        let constant = self.constant(Type::I64, low);
+        let shift = u64::from(p) - 64;
+        let quotient = if signed {
+            let mut high = self.binary(BinaryOp::I64MulHighS, [x, constant]);
+            if low >= 1 << 63 {
+                high = self.binary(BinaryOp::I64Add, [high, x]);
+            }
+            let high = self.with_constant(Op::ShrS, Type::I64, high, shift);
+            let high = self.emit(high);
+            let sign = self.with_constant(Op::ShrU, Type::I64, x, 63);
+            let sign = self.emit(sign);
+            let quotient = self.binary(BinaryOp::I64Add, [high, sign]);
+            if bits.cast_signed() < 0 {
+                let zero = self.constant(Type::I64, 0);
+                self.binary(BinaryOp::I64Sub, [zero, quotient])
+            } else {
+                quotient
+            }
+        } else {
+            let high = self.binary(BinaryOp::I64MulHighU, [x, constant]);
+            if magic < 1 << 64 {
+                let high = self.with_constant(Op::ShrU, Type::I64, high, shift);
+                self.emit(high)
+            } else {
+                // (high + x) / 2 without overflow
+                let rest = self.binary(BinaryOp::I64Sub, [x, high]);
+                let half = self.with_constant(Op::ShrU, Type::I64, rest, 1);
+                let half = self.emit(half);
+                let sum = self.binary(BinaryOp::I64Add, [half, high]);
+                let sum = self.with_constant(Op::ShrU, Type::I64, sum, shift - 1);
+                self.emit(sum)
+            }
+        };
+        self.quotient_or_remainder(op, Type::I64, x, bits, quotient)
+    }
+
+    fn quotient_or_remainder(
+        &mut self,
+        op: Op,
+        ty: Type,
+        x: Value,
+        bits: u64,
+        quotient: Value,
+    ) -> Outcome {
         if matches!(op, Op::DivS | Op::DivU) {
             return Outcome::Value(quotient);
         }
-        let whole = self.with_constant(Op::Mul, Type::I32, quotient, bits);
+        let whole = self.with_constant(Op::Mul, ty, quotient, bits);
         let whole = self.emit(whole);
         Outcome::Data(InstData::Binary {
-            op: BinaryOp::I32Sub,
+            op: join(Op::Sub, ty),
             args: [x, whole],
         })
     }

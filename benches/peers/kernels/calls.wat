@@ -1,0 +1,21 @@
+;; Small leaf functions called in a hot loop, n times.
+(module
+  (global $seed (mut i64) (i64.const 88172645463325252))
+  (func $random (result i64) (local $x i64)
+    (local.set $x (global.get $seed))
+    (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 13))))
+    (local.set $x (i64.xor (local.get $x) (i64.shr_u (local.get $x) (i64.const 7))))
+    (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 17))))
+    (global.set $seed (local.get $x))
+    (local.get $x))
+  (func $min (param $a i64) (param $b i64) (result i64)
+    (select (local.get $a) (local.get $b) (i64.lt_s (local.get $a) (local.get $b))))
+  (func $clamp (param $x i64) (param $low i64) (param $high i64) (result i64)
+    (if (i64.lt_s (local.get $x) (local.get $low)) (then (return (local.get $low))))
+    (call $min (local.get $x) (local.get $high)))
+  (func (export "run") (param $n i32) (result i64) (local $sum i64)
+    (loop $again
+      (local.set $sum (i64.add (local.get $sum)
+        (call $clamp (call $random) (i64.const -1000000) (call $min (local.get $sum) (i64.const 99999)))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))

@@ -1,0 +1,30 @@
+;; Branches: an interpreter of a byte code, by br_table; its program counts n down in a loop.
+;; 0 k: acc += k. 1: acc ^= x. 2: x = acc >> 3. 3: acc *= 5. 4 k: if --n != 0 goto k. 5: end. 6: acc rotl 7. 7: x += acc.
+(module
+  (memory 1)
+  (data (i32.const 0) "\00\07\01\02\03\07\06\01\00\03\02\07\06\03\04\00\05")
+  (func (export "run") (param $n i32) (result i64) (local $pc i32) (local $acc i32) (local $x i32) (local $op i32)
+    (loop $next
+      (local.set $op (i32.load8_u (local.get $pc)))
+      (local.set $pc (i32.add (local.get $pc) (i32.const 1)))
+      (block $bad (block $7 (block $6 (block $5 (block $4 (block $3 (block $2 (block $1 (block $0
+        (br_table $0 $1 $2 $3 $4 $5 $6 $7 $bad (local.get $op)))
+        (local.set $acc (i32.add (local.get $acc) (i32.load8_u (local.get $pc))))
+        (local.set $pc (i32.add (local.get $pc) (i32.const 1)))
+        (br $next))
+        (local.set $acc (i32.xor (local.get $acc) (local.get $x)))
+        (br $next))
+        (local.set $x (i32.shr_u (local.get $acc) (i32.const 3)))
+        (br $next))
+        (local.set $acc (i32.mul (local.get $acc) (i32.const 5)))
+        (br $next))
+        (if (local.tee $n (i32.sub (local.get $n) (i32.const 1)))
+          (then (local.set $pc (i32.load8_u (local.get $pc))))
+          (else (local.set $pc (i32.add (local.get $pc) (i32.const 1)))))
+        (br $next))
+        (return (i64.extend_i32_u (local.get $acc))))
+        (local.set $acc (i32.rotl (local.get $acc) (i32.const 7)))
+        (br $next))
+        (local.set $x (i32.add (local.get $x) (local.get $acc)))
+        (br $next)))
+    (i64.const -1)))
