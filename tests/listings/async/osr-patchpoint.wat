@@ -13,13 +13,13 @@
 ;; osr@0x37 collect: frame 64, code 643
 ;; ...
 ;; block0:
-;;   mov rdx, [rbp+local0]
-;;   mov [rbp+spill0], rdx
+;;   mov rsi, [rbp+local0]
+;;   mov [rbp+spill0], rsi
 ;;   mov rax, [rbp+local1]
 ;;   mov [rbp+spill1], rax
 ;;   jmp block2
 ;; block3:
-;;   mov [rbp+spill0], rcx
+;;   mov [rbp+spill0], rsi
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
@@ -32,9 +32,9 @@
 ;;   mov rcx, [rbp+spill1]
 ;; L1:
 ;;   add rcx, rax
+;;   mov rsi, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
-;;   mov rcx, [rbp+spill0]
-;;   add rcx, 0FFFFFFFFFFFFFFFFh
+;;   add rsi, 0FFFFFFFFFFFFFFFFh
 ;;   jne block3
 ;; block4:
 ;;   mov rax, [rbp+spill1]

@@ -11,21 +11,21 @@
 ;; osr@0x24 sum: frame 64, code 351
 ;; ...
 ;; block0:
-;;   mov rdx, [rbp+local0]
+;;   mov rsi, [rbp+local0]
 ;;   mov rax, [rbp+local1]
 ;; block2:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
-;;   add rax, rdx
-;;   add rdx, 0FFFFFFFFFFFFFFFFh
+;;   add rax, rsi
+;;   add rsi, 0FFFFFFFFFFFFFFFFh
 ;;   jne block2
 ;; block4:
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
 ;; checkpoint0:
-;;   mov [rbp+save0], rdx
+;;   mov [rbp+save0], rsi
 ;;   mov [rbp+save1], rax
 ;;   mov rdi, r15
 ;;   mov rax, [r15+helpers]
@@ -34,7 +34,7 @@
 ;;   test ecx, ecx
 ;;   jne suspend0
 ;; L1:
-;;   mov rdx, [rbp+save0]
+;;   mov rsi, [rbp+save0]
 ;;   mov rax, [rbp+save1]
 ;;   jmp L0
 ;; ...
