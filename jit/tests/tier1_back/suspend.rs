@@ -494,7 +494,10 @@ fn memory_may_move_while_a_loop_waits_at_its_checkpoint() {
             let continuation = machine.chain()[0];
             let words = draft.sites[0].image.len();
             let (_, image) = parked(continuation, words);
-            assert!(!image.contains(&memory), "an address in an image: {image:x?}");
+            assert!(
+                !image.contains(&memory),
+                "an address in an image: {image:x?}"
+            );
             let mut moved = vec![value; 65536];
             std::mem::swap(&mut machine.memory, &mut moved);
             moved.fill(0xee);
