@@ -373,7 +373,7 @@ impl Emit<'_> {
     ///          out:                                    header: ..; branch body, out
     ///                                                  out:
     /// ```
-    fn rotate_loops(&self, order: &mut Vec<usize>) {
+    fn rotate_loops(&self, order: &mut [usize]) {
         let blocks = self.allocated.ranges.len();
         let mut place = vec![usize::MAX; blocks];
         let locate = |order: &[usize], place: &mut [usize]| {
