@@ -632,7 +632,7 @@ impl StoreCore {
         unsafe { self.normalize_first(usize::MAX, leaf, choose) }
     }
 
-    /// As `normalize_links`, of the innermost `most` links.
+    /// As `normalize_links`, until there was no frame of optimized code to normalize among `most` links in a row.
     ///
     /// # Safety
     /// The same.
@@ -644,8 +644,9 @@ impl StoreCore {
     ) -> Result<usize, Error> {
         let mut position = 0;
         let mut normalized = 0;
+        let mut in_vain = 0;
         let mut before = leaf;
-        while position < most
+        while in_vain < most
             // SAFETY: the caller's.
             && let Some(link) = NonNull::new(unsafe { before.as_ref() }.next)
         {
@@ -657,6 +658,7 @@ impl StoreCore {
             }
             // SAFETY: a guest continuation.
             let site = unsafe { migrate::site_of(link) };
+            in_vain += 1;
             if choose(self, position)
                 && let Some(code) = site.code.upgrade()
                 && let Some(instance) = self.instance_of_code(&code)
@@ -675,6 +677,9 @@ impl StoreCore {
                 unsafe { predecessor.as_mut() }.next = block.as_ptr();
                 before = block;
                 normalized += 1;
+                if site.kind != CodeKind::Tier0 {
+                    in_vain = 0;
+                }
             }
             position += 1;
         }

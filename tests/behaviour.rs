@@ -1144,7 +1144,7 @@ fn a_nest_of_loops_too_deep_to_be_entered_stays_in_tier_0_and_says_why() {
     };
     let (transitions, reasons) = run(8);
     assert!(transitions > 0 && reasons.is_empty(), "{reasons:?}");
-    let (_, reasons) = run(1000);
+    let (_, reasons) = run(2000);
     assert!(
         !reasons.is_empty()
             && reasons
