@@ -297,13 +297,18 @@ unsafe fn shorten_way_back(context: &mut VmContext) {
         return;
     };
     // SAFETY: the caller's.
-    while let Some(mut next) = NonNull::new(unsafe { tail.as_ref() }.next)
-        && unsafe { next.as_ref() }.flags & FLAG_SWITCH != 0
-    {
-        // SAFETY: the caller's, as are the next three.
+    while let Some(next) = NonNull::new(unsafe { tail.as_ref() }.next) {
+        // SAFETY: the caller's.
+        let header = unsafe { next.as_ref() };
+        if header.flags & FLAG_SWITCH == 0 {
+            return;
+        }
+        // SAFETY: the caller's; flagged as one.
         let target = unsafe { *switch_target(next) };
+        // SAFETY: the same.
         unsafe { *switch_target(tail) = target };
-        unsafe { tail.as_mut() }.next = unsafe { next.as_mut() }.next;
+        // SAFETY: the caller's.
+        unsafe { tail.as_mut() }.next = header.next;
         // SAFETY: out of the chain, and of the size that every list of that class has.
         unsafe { context.free_lists.give(next) };
     }
