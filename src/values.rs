@@ -406,22 +406,30 @@ macro_rules! tuples {
     };
 }
 
-tuples! {
-    ();
-    (A1);
-    (A1, A2);
-    (A1, A2, A3);
-    (A1, A2, A3, A4);
-    (A1, A2, A3, A4, A5);
-    (A1, A2, A3, A4, A5, A6);
-    (A1, A2, A3, A4, A5, A6, A7);
-    (A1, A2, A3, A4, A5, A6, A7, A8);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15);
-    (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16);
+/// Hands a macro the names of up to sixteen types, a row for each number of them.
+macro_rules! each_arity {
+    ($rows:ident) => {
+        $rows! {
+            ();
+            (A1);
+            (A1, A2);
+            (A1, A2, A3);
+            (A1, A2, A3, A4);
+            (A1, A2, A3, A4, A5);
+            (A1, A2, A3, A4, A5, A6);
+            (A1, A2, A3, A4, A5, A6, A7);
+            (A1, A2, A3, A4, A5, A6, A7, A8);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15);
+            (A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16);
+        }
+    };
 }
+pub(crate) use each_arity;
+
+each_arity!(tuples);
