@@ -12,7 +12,7 @@ use crate::{
     host::{LeafKind, context_of, vtable_of},
     instance::Func,
     resumption::Call,
-    store::{AsContextMut, CorePtr, Store, StoreCore, StoreInner},
+    store::{AsContextMut, CorePtr, Store, StoreCore, StoreInner, expect_own},
     task_context::Outside,
     values::{Val, WasmParams, WasmResults, read_result, store_of},
 };
@@ -68,10 +68,7 @@ impl Func {
     }
 
     pub(crate) fn check_store(&self, store: u64) {
-        assert_eq!(
-            self.store, store,
-            "a function was used with another store than its own"
-        );
+        expect_own(self.store, store, "a function");
     }
 }
 
@@ -475,10 +472,7 @@ impl StoreCore {
     /// Somebody uses the store from outside: a call that was leaked is cancelled.
     #[inline]
     pub(crate) fn begin_use(&mut self, store: u64) {
-        assert_eq!(
-            store, self.id,
-            "a function was used with another store than its own"
-        );
+        expect_own(store, self.id, "a function");
         if matches!(self.activations.mode, Mode::Idle) && self.activations.is_parked() {
             self.cancel_everything();
         }

@@ -9,7 +9,7 @@ use crate::{
     linker::{start, start_async},
     memory::{Global, Memory},
     module::Module,
-    store::{AsContext, AsContextMut, Store, StoreCore},
+    store::{AsContext, AsContextMut, Store, StoreCore, expect_own},
     table::Table,
     types::{ExternType, GlobalType},
     values::{Val, WasmParams, WasmResults},
@@ -332,10 +332,7 @@ impl Func {
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(
-            self.store, id,
-            "a function was used with another store than its own"
-        );
+        expect_own(self.store, id, "a function");
     }
 
     /// The same function, with its parameters and results as Rust types.
@@ -471,10 +468,7 @@ impl Instance {
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(
-            self.store, id,
-            "an instance was used with another store than its own"
-        );
+        expect_own(self.store, id, "an instance");
     }
 
     /// An export by name.
@@ -561,9 +555,20 @@ impl Instance {
         store: impl AsContext,
         name: &str,
     ) -> Result<TypedFunc<P, R>> {
-        let func = self
-            .get_func(&store, name)
-            .ok_or_else(|| Error::msg(format_args!("no function is exported as `{name}`")))?;
+        let func = match self.get_export(&store, name) {
+            Some(Extern::Func(func)) => func,
+            Some(other) => {
+                let what = other.ty(&store);
+                return Err(Error::msg(format_args!(
+                    "no function is exported as `{name}`, but {what}"
+                )));
+            }
+            None => {
+                return Err(Error::msg(format_args!(
+                    "no function is exported as `{name}`"
+                )));
+            }
+        };
         func.typed(store)
     }
 

@@ -102,7 +102,7 @@ pub use midair_jit::{
     observe::events::Event,
     runtime::functions::Job,
     wasm::module::TableType,
-    wasm::types::{FuncType, ValType},
+    wasm::types::{FuncIndex, FuncType, ValType, WasmOffset},
 };
 
 /// The program in README.md is a test.

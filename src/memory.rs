@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     mapping::Mapping,
-    store::{AsContext, AsContextMut, CorePtr, StoreCore},
+    store::{AsContext, AsContextMut, CorePtr, StoreCore, expect_own},
     types::{GlobalType, MemoryType},
     values::{Val, WasmTy},
 };
@@ -131,10 +131,7 @@ impl Memory {
     }
 
     fn check(self, core: &StoreCore) {
-        assert_eq!(
-            self.store, core.id,
-            "a memory was used with another store than its own"
-        );
+        expect_own(self.store, core.id, "a memory");
     }
 
     /// Its bytes.
@@ -236,7 +233,7 @@ impl Memory {
         let core = unsafe { &mut (*store.store_ptr().0.as_ptr()).core };
         self.check(core);
         core.grow_memory(self.index, pages)
-            .ok_or_else(|| Error::msg("failed to grow memory"))
+            .ok_or_else(|| Error::msg(format_args!("failed to grow memory by `{pages}`")))
     }
 }
 
@@ -310,10 +307,7 @@ impl Global {
     fn check(&self, store: &impl AsContext) {
         // SAFETY: borrowed.
         let id = unsafe { (*store.store_ptr().0.as_ptr()).core.id };
-        assert_eq!(
-            self.store, id,
-            "a global was used with another store than its own"
-        );
+        expect_own(self.store, id, "a global");
     }
 
     /// Its type.
@@ -377,7 +371,7 @@ impl Global {
         }
         if value.ty() != self.ty {
             return Err(Error::msg(format_args!(
-                "a global of type {} was set to a {}",
+                "a global of type {} was set to a value of type {}",
                 self.ty,
                 value.ty()
             )));

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::Engine,
-    error::Result,
+    error::{CompileError, Result},
     func_ref::{FuncRecord, type_ids},
     instance::InstanceInner,
 };
@@ -12,9 +12,12 @@ use midair_jit::{
         context::{GlobalSlot, ImportEntry, TableDescriptor, TableSlot, VmLayout},
         functions::CompiledModule,
     },
-    wasm::module::{GlobalInit, Module as WasmModule},
+    wasm::{
+        module::{GlobalInit, Module as WasmModule},
+        types::WasmOffset,
+    },
 };
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 /// A guest module: validated, its functions compiled when they are first called. Cheap to clone.
 ///
@@ -39,7 +42,7 @@ impl Module {
     /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset; for text that
     /// cannot be parsed, the line and column.
     pub fn new(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Self> {
-        Self::from_binary(engine, &wat::parse_bytes(bytes.as_ref())?)
+        Self::from_binary(engine, &binary_of(bytes.as_ref())?)
     }
 
     /// Reads and validates a module in binary form.
@@ -47,7 +50,7 @@ impl Module {
     /// # Errors
     /// [`CompileError`](crate::CompileError): what is invalid or not supported, and at which byte offset.
     pub fn from_binary(engine: &Engine, binary: &[u8]) -> Result<Self> {
-        Self::from_wasm(engine, WasmModule::new(binary)?)
+        Self::from_wasm(engine, read(binary)?)
     }
 
     pub(crate) fn from_wasm(engine: &Engine, module: WasmModule) -> Result<Self> {
@@ -100,8 +103,7 @@ impl Module {
     /// assert!(error.to_string().contains("type mismatch"), "{error}");
     /// ```
     pub fn validate(_engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<()> {
-        let binary = wat::parse_bytes(bytes.as_ref())?;
-        WasmModule::new(&binary)?;
+        read(&binary_of(bytes.as_ref())?)?;
         Ok(())
     }
 
@@ -115,6 +117,36 @@ impl Module {
     pub fn code(&self) -> &Arc<CompiledModule> {
         &self.inner.code
     }
+}
+
+/// What every binary begins with.
+const MAGIC: &[u8] = b"\0asm";
+
+/// A module's binary form, from that or from text.
+fn binary_of(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
+    let control = |c: &u8| *c < b' ' && !c.is_ascii_whitespace();
+    if !bytes.starts_with(MAGIC) && (bytes.is_empty() || bytes.iter().any(control)) {
+        return Err(CompileError::Invalid {
+            offset: WasmOffset(0),
+            message: "neither a binary, which begins with `\\0asm`, nor text".to_owned(),
+        }
+        .into());
+    }
+    Ok(wat::parse_bytes(bytes)?)
+}
+
+/// Reads and validates a binary.
+fn read(binary: &[u8]) -> Result<WasmModule, CompileError> {
+    let offset = WasmOffset(0);
+    if binary.len() >= MAGIC.len() && !binary.starts_with(MAGIC) {
+        let message = "magic header not detected: a binary begins with `\\0asm`".to_owned();
+        return Err(CompileError::Invalid { offset, message });
+    }
+    if binary.get(MAGIC.len()..8) == Some(&[0x0d, 0, 1, 0]) {
+        let what = "a component, not a core module".to_owned();
+        return Err(CompileError::Unsupported { offset, what });
+    }
+    WasmModule::new(binary)
 }
 
 /// Globals, tables, functions as values and imports follow the instance's fixed part.

@@ -23,6 +23,19 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// What belongs to the store `own` was used with the store `given`.
+///
+/// # Panics
+/// If that is another one.
+#[inline]
+#[track_caller]
+pub(crate) fn expect_own(own: u64, given: u64, what: &str) {
+    assert!(
+        own == given,
+        "{what} was used with another store than its own"
+    );
+}
+
 /// Guest instances and the embedder's data `T`.
 ///
 /// One call runs in a store at a time, suspended or not; a million stores are a million calls in flight, and an empty one costs

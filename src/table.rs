@@ -8,7 +8,7 @@
 use crate::{
     error::{Error, Result},
     instance::InstanceInner,
-    store::{AsContext, AsContextMut, CorePtr, StoreCore},
+    store::{AsContext, AsContextMut, CorePtr, StoreCore, expect_own},
     values::Val,
 };
 use midair_jit::{
@@ -360,10 +360,7 @@ impl Table {
     }
 
     fn check(self, core: &StoreCore) {
-        assert_eq!(
-            self.store, core.id,
-            "a table was used with another store than its own"
-        );
+        expect_own(self.store, core.id, "a table");
     }
 
     /// Its type, with the length it has at the moment as its minimum.

@@ -6,7 +6,7 @@ use crate::wasm::types::WasmOffset;
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The bytes are not valid WebAssembly. For the module's author.
-    #[error("invalid module at offset {offset}: {message}")]
+    #[error("invalid module at offset {:#x}: {message}", offset.0)]
     Invalid {
         /// Where.
         offset: WasmOffset,
@@ -14,7 +14,7 @@ pub enum CompileError {
         message: String,
     },
     /// Valid, but not supported yet. For the module's author.
-    #[error("unsupported at offset {offset}: {what}")]
+    #[error("unsupported at offset {:#x}: {what}", offset.0)]
     Unsupported {
         /// Where.
         offset: WasmOffset,
