@@ -86,7 +86,7 @@ impl StoreCore {
         // SAFETY: the last continuation linked, or the leaf.
         let tail = unsafe { &mut *context.chain_tail };
         tail.next = rest;
-        if tail.flags & FLAG_SWITCH != 0 && !rest.is_null() {
+        if tail.flags & FLAG_SWITCH != 0 {
             // SAFETY: the caller owns both.
             unsafe { shorten_way_back(context) };
         }
