@@ -13,7 +13,7 @@
 //!
 //! All numbers are little-endian. Nothing in it is believed: the checksum finds damage, not malice, so the Wasm is validated
 //! again, and a hint can cost time but cannot change what a function does. Why machine code is not kept:
-//! `docs/decisions/0031-serialized-modules-hold-no-machine-code.md`.
+//! `docs/decisions/0015-serialized-modules-hold-no-machine-code.md`.
 
 use crate::{
     engine::Engine,

@@ -10,7 +10,7 @@
 //! `head` in one step. If `head` is still where the thief saw it, no slot behind it was taken, so none was
 //! overwritten, and what it read is what it owns now. `head` has 64 bits and never comes round.
 //!
-//! No `unsafe`, no allocation. Why not `crossbeam-deque`: `docs/decisions/0020-executor-ring.md`.
+//! No `unsafe`, no allocation. Why not `crossbeam-deque`: `docs/decisions/0013-executor-ring.md`.
 
 use std::ptr::{self, NonNull};
 
