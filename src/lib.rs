@@ -43,8 +43,6 @@ mod pre;
 
 mod host;
 
-mod dynamic;
-
 mod store;
 
 mod instance;

@@ -3,10 +3,12 @@
 use crate::{
     async_caller::AsyncCaller,
     dispatch::Beneath,
-    dynamic::{dynamic_async_closure, dynamic_closure},
     engine::Engine,
     error::{LinkError, Result},
-    host::{Awaiter, HostClosure, HostFunc, HostResult, IntoFunc, async_closure, awaiter_closure},
+    host::{
+        Awaiter, HostClosure, HostFunc, HostResult, IntoFunc, async_closure, awaiter_closure,
+        dynamic_async_closure, dynamic_closure,
+    },
     instance::{Extern, Func, Instance, Provided, incompatible},
     module::Module,
     pre::InstancePre,

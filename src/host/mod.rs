@@ -26,6 +26,8 @@ mod future;
 
 mod awaiter;
 
+mod dynamic;
+
 use crate::{
     error::Error,
     values::{WasmParams, WasmResults},
@@ -34,6 +36,7 @@ use midair_jit::wasm::types::FuncType;
 use std::{any::Any, fmt, ptr::NonNull, sync::Arc};
 
 pub(crate) use awaiter::awaiter_closure;
+pub(crate) use dynamic::{dynamic_async_closure, dynamic_closure};
 pub(crate) use future::async_closure;
 pub(crate) use leaf::{LeafKind, LeafSlot, LeafVtable, YIELD, context_of, new_leaf, vtable_of};
 pub(crate) use shim::Call;

@@ -2,8 +2,8 @@
 
 use super::{
     home::Right,
-    state::{FIRST_THREAD, LEAVING, LOADED, OFFERED, OPEN, OwnedCall, PARKED_FUTURE, PARKED_TOKEN},
-    thread::{Answer, HERE, answer_of},
+    state::{LEAVING, LOADED, OFFERED, OPEN, OwnedCall, PARKED_FUTURE, PARKED_TOKEN},
+    thread::{Answer, FIRST_THREAD, HERE, answer_of},
     token::Resumption,
 };
 use crate::{

@@ -17,8 +17,6 @@ pub(super) const CANCELLED: usize = 1;
 pub(super) const LOCKED: usize = 2;
 /// `home` of a call whose handle is gone, so that whoever comes next takes notice.
 pub(super) const ORPHAN: usize = 3;
-/// Other values are numbers of threads; none is the address of a call.
-pub(super) const FIRST_THREAD: usize = 1 << (usize::BITS - 1);
 /// In `home`: the store is watched, so that a token used there takes the longer way.
 pub(super) const WATCHED: usize = 1 << (usize::BITS - 2);
 /// In `home`: the call was parked with task-locals, so that its token takes the longer way.

@@ -1,6 +1,5 @@
 //! What a thread knows of the calls it runs: its number, and the `on_completed` that runs on it.
 
-use super::state::FIRST_THREAD;
 use crate::store::StoreCore;
 use std::{
     cell::Cell,
@@ -32,6 +31,9 @@ thread_local! {
     /// This thread's number; 0 until it is first asked for.
     pub(super) static THREAD: Cell<usize> = const { Cell::new(0) };
 }
+
+/// The first thread's number, so large that none is the address of a call, or another word a `home` may hold.
+pub(super) const FIRST_THREAD: usize = 1 << (usize::BITS - 1);
 
 /// A number no other thread of this process has, or had.
 #[inline(always)]
