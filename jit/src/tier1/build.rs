@@ -99,6 +99,8 @@ pub(super) struct Body<'m> {
     pub(super) operators: Vec<(Operator<'m>, WasmOffset)>,
     /// For a `block`, `loop` or `else` its `end`; for an `if` its `else`, or without one its `end`.
     partner: Vec<u32>,
+    /// It has loops or calls. What has neither takes no longer than it is long and needs no checkpoint.
+    comes_back: bool,
 }
 
 impl<'m> Body<'m> {
@@ -111,6 +113,7 @@ impl<'m> Body<'m> {
         let mut body = Self {
             operators: Vec::new(),
             partner: Vec::new(),
+            comes_back: false,
         };
         let reader = module.body(func).get_operators_reader();
         let reader = reader.expect("bodies are validated");
@@ -121,6 +124,14 @@ impl<'m> Body<'m> {
                 return Err(NotOptimized::TooLarge);
             }
             body.partner.push(0);
+            body.comes_back |= matches!(
+                operator,
+                Operator::Loop { .. }
+                    | Operator::Call { .. }
+                    | Operator::CallIndirect { .. }
+                    | Operator::ReturnCall { .. }
+                    | Operator::ReturnCallIndirect { .. }
+            );
             match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                     open.push(at);
@@ -270,9 +281,11 @@ impl<'m, 'b> Builder<'m, 'b> {
             self.locals[n] = Some(zero);
         }
         self.push_control(Kind::Body, 0, self.body_signature());
-        let live = self.liveness.live_at(PointKind::Entry, self.offset);
-        let state = self.frame_state(PointKind::Entry, live, 0);
-        self.push(InstData::Checkpoint { state })?;
+        if self.body.comes_back {
+            let live = self.liveness.live_at(PointKind::Entry, self.offset);
+            let state = self.frame_state(PointKind::Entry, live, 0);
+            self.push(InstData::Checkpoint { state })?;
+        }
         Ok(())
     }
 
