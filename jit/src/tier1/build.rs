@@ -13,7 +13,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::operators;
+use super::{inline, operators};
 use crate::{
     error::NotOptimized,
     frame::layout::FrameLayout,
@@ -894,6 +894,12 @@ impl<'m, 'b> Builder<'m, 'b> {
     }
 
     fn call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
+        // half of what is allowed stays for the function's own operators
+        if self.func.insts.len() < self.max_insts / 2
+            && let Some(copied) = inline::copied(self.module, callee)
+        {
+            return self.copy_body(callee, &copied);
+        }
         let ty = self.module.func_type(callee).as_ref().clone();
         let callee = if self.module.is_imported(callee) {
             Callee::Imported(callee)
@@ -901,6 +907,38 @@ impl<'m, 'b> Builder<'m, 'b> {
             Callee::Defined(callee)
         };
         self.call_of_type(callee, ty)
+    }
+
+    /// Does what a callee does.
+    fn copy_body(
+        &mut self,
+        callee: FuncIndex,
+        copied: &inline::Copied<'m>,
+    ) -> Result<(), NotOptimized> {
+        let params = self.module.func_type(callee).params.len();
+        self.pay(params + copied.locals.len() + copied.operators.len())?;
+        let mut locals = self.stack.split_off(self.stack.len() - params);
+        for &ty in &copied.locals {
+            locals.push(self.constant(ty, 0)?);
+        }
+        for operator in &copied.operators {
+            match *operator {
+                Operator::End => {}
+                Operator::LocalGet { local_index } => {
+                    self.stack.push(locals[local_index as usize]);
+                }
+                Operator::LocalSet { local_index } => {
+                    locals[local_index as usize] = self.pop();
+                }
+                Operator::LocalTee { local_index } => {
+                    let value = *self.stack.last().expect("bodies are validated");
+                    locals[local_index as usize] = value;
+                }
+                // of no construct, so it matters not which operator of this body stands there
+                ref operator => self.operator(operator, 0)?,
+            }
+        }
+        Ok(())
     }
 
     fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) -> Result<(), NotOptimized> {
