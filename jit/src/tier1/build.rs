@@ -13,7 +13,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::operators;
+use super::{inline, operators};
 use crate::{
     error::NotOptimized,
     frame::layout::FrameLayout,
@@ -99,6 +99,8 @@ pub(super) struct Body<'m> {
     pub(super) operators: Vec<(Operator<'m>, WasmOffset)>,
     /// For a `block`, `loop` or `else` its `end`; for an `if` its `else`, or without one its `end`.
     partner: Vec<u32>,
+    /// It has loops or calls. What has neither takes no longer than it is long and needs no checkpoint.
+    comes_back: bool,
 }
 
 impl<'m> Body<'m> {
@@ -111,6 +113,7 @@ impl<'m> Body<'m> {
         let mut body = Self {
             operators: Vec::new(),
             partner: Vec::new(),
+            comes_back: false,
         };
         let reader = module.body(func).get_operators_reader();
         let reader = reader.expect("bodies are validated");
@@ -121,6 +124,14 @@ impl<'m> Body<'m> {
                 return Err(NotOptimized::TooLarge);
             }
             body.partner.push(0);
+            body.comes_back |= matches!(
+                operator,
+                Operator::Loop { .. }
+                    | Operator::Call { .. }
+                    | Operator::CallIndirect { .. }
+                    | Operator::ReturnCall { .. }
+                    | Operator::ReturnCallIndirect { .. }
+            );
             match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                     open.push(at);
@@ -270,9 +281,11 @@ impl<'m, 'b> Builder<'m, 'b> {
             self.locals[n] = Some(zero);
         }
         self.push_control(Kind::Body, 0, self.body_signature());
-        let live = self.liveness.live_at(PointKind::Entry, self.offset);
-        let state = self.frame_state(PointKind::Entry, live, 0);
-        self.push(InstData::Checkpoint { state })?;
+        if self.body.comes_back {
+            let live = self.liveness.live_at(PointKind::Entry, self.offset);
+            let state = self.frame_state(PointKind::Entry, live, 0);
+            self.push(InstData::Checkpoint { state })?;
+        }
         Ok(())
     }
 
@@ -881,6 +894,12 @@ impl<'m, 'b> Builder<'m, 'b> {
     }
 
     fn call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
+        // half of what is allowed stays for the function's own operators
+        if self.func.insts.len() < self.max_insts / 2
+            && let Some(copied) = inline::copied(self.module, callee)
+        {
+            return self.copy_body(callee, &copied);
+        }
         let ty = self.module.func_type(callee).as_ref().clone();
         let callee = if self.module.is_imported(callee) {
             Callee::Imported(callee)
@@ -888,6 +907,38 @@ impl<'m, 'b> Builder<'m, 'b> {
             Callee::Defined(callee)
         };
         self.call_of_type(callee, ty)
+    }
+
+    /// Does what a callee does.
+    fn copy_body(
+        &mut self,
+        callee: FuncIndex,
+        copied: &inline::Copied<'m>,
+    ) -> Result<(), NotOptimized> {
+        let params = self.module.func_type(callee).params.len();
+        self.pay(params + copied.locals.len() + copied.operators.len())?;
+        let mut locals = self.stack.split_off(self.stack.len() - params);
+        for &ty in &copied.locals {
+            locals.push(self.constant(ty, 0)?);
+        }
+        for operator in &copied.operators {
+            match *operator {
+                Operator::End => {}
+                Operator::LocalGet { local_index } => {
+                    self.stack.push(locals[local_index as usize]);
+                }
+                Operator::LocalSet { local_index } => {
+                    locals[local_index as usize] = self.pop();
+                }
+                Operator::LocalTee { local_index } => {
+                    let value = *self.stack.last().expect("bodies are validated");
+                    locals[local_index as usize] = value;
+                }
+                // of no construct, so it matters not which operator of this body stands there
+                ref operator => self.operator(operator, 0)?,
+            }
+        }
+        Ok(())
     }
 
     fn call_indirect(&mut self, ty: TypeIndex, table: TableIndex) -> Result<(), NotOptimized> {

@@ -8,6 +8,8 @@ pub mod pipeline;
 
 pub mod build;
 
+mod inline;
+
 mod operators;
 
 mod osr_entry;

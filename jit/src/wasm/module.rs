@@ -659,7 +659,7 @@ pub(crate) fn null_type(ty: wasmparser::HeapType) -> ValType {
 }
 
 /// A value type that validation let through.
-fn val_type(ty: wasmparser::ValType) -> ValType {
+pub(crate) fn val_type(ty: wasmparser::ValType) -> ValType {
     match ty {
         wasmparser::ValType::I32 => ValType::I32,
         wasmparser::ValType::I64 => ValType::I64,
