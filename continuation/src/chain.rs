@@ -1,9 +1,6 @@
 //! A parked chain, from the leaf to the outermost caller: walking it and dropping it.
 
-use crate::{
-    header::{FLAG_HOST_LEAF, Header, LeafType},
-    recycle::FreeLists,
-};
+use crate::header::{FLAG_HOST_LEAF, Header, LeafType};
 use std::ptr::NonNull;
 
 /// A parked chain: the one value that owns it (see the table in the crate's documentation).
@@ -46,11 +43,13 @@ impl Chain {
         }
     }
 
-    /// Drops the whole chain, innermost first: payloads of host leaves once each, then the blocks go to `lists`. A loop, not
-    /// a recursion, so the depth of the call does not matter.
+    /// Drops the whole chain, innermost first: payloads of host leaves once each; then `give` gets each block, unused, to
+    /// [give it back](crate::recycle::FreeLists::give). A loop, not a recursion, so the depth of the call does not matter.
+    ///
+    /// It asks for no lists, because a payload's destructor may use them: nothing is borrowed while one runs.
     ///
     /// A payload whose destructor panics does not keep the rest from being released; the first panic goes on afterwards.
-    pub fn release(self, lists: &mut FreeLists) {
+    pub fn release(self, mut give: impl FnMut(NonNull<Header>)) {
         let mut panic = None;
         let mut next = Some(self.leaf);
         while let Some(block) = next {
@@ -67,8 +66,8 @@ impl Chain {
                 }));
                 panic = panic.or(dropped.err());
             }
-            // SAFETY: its payload is gone, and nothing else owns it.
-            unsafe { lists.give(block) };
+            // its payload is gone, and nothing else owns it
+            give(block);
         }
         if let Some(panic) = panic {
             std::panic::resume_unwind(panic);
@@ -98,6 +97,7 @@ impl Iterator for Links<'_> {
 mod tests {
     use super::*;
     use crate::header::payload;
+    use crate::recycle::FreeLists;
     use std::{cell::Cell, rc::Rc};
 
     type Payload = Rc<Cell<u32>>;
@@ -144,7 +144,8 @@ mod tests {
         // SAFETY: made here, ends in null.
         let chain = unsafe { Chain::from_leaf(first) };
         assert_eq!(chain.links().count(), 10_001);
-        chain.release(&mut lists);
+        // SAFETY: unused, and from these lists.
+        chain.release(|block| unsafe { lists.give(block) });
         assert_eq!(counter.get(), 1);
         assert_eq!(lists.recycled(), 10_001);
     }
@@ -157,8 +158,10 @@ mod tests {
         guest(&mut lists, first);
         // SAFETY: made here, ends in null.
         let chain = unsafe { Chain::from_leaf(first) };
-        let released =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| chain.release(&mut lists)));
+        let released = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            // SAFETY: unused, and from these lists.
+            chain.release(|block| unsafe { lists.give(block) });
+        }));
         assert!(released.is_err());
         assert_eq!(lists.recycled(), 2);
         // the payload that panicked was not dropped: take its count back by hand

@@ -3,6 +3,7 @@
 use super::with_current;
 use crate::{
     error::{Error, FrameInfo},
+    host::context_of,
     store::StoreCore,
     task_context,
 };
@@ -11,8 +12,9 @@ use midair_continuation::{
     header::{FLAG_HOST_LEAF, FLAG_SWITCH},
 };
 use midair_jit::{
+    arch::x86_64::cross_instance::switch_target,
     code::{draft::CodeKind, published::Site},
-    runtime::migrate,
+    runtime::{context::VmContext, migrate},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -30,19 +32,34 @@ impl StoreCore {
         }
     }
 
-    /// Releases the chain from `leaf` on: host futures and awaiters are dropped, blocks recycled.
+    /// Releases the chain that begins at `leaf`: host futures and awaiters are dropped, blocks recycled.
     pub(crate) fn release(&mut self, leaf: NonNull<Header>) {
+        // SAFETY: the caller owns the chain, as everybody who has its leaf.
+        let context = unsafe { context_of(leaf) };
+        self.release_from(context, leaf);
+    }
+
+    /// As `release`, from a link on whose callee ran in `context`.
+    ///
+    /// Each block goes back to the instance it came from: in others' lists it would only pile up.
+    pub(super) fn release_from(&mut self, mut context: *mut VmContext, link: NonNull<Header>) {
         let core = NonNull::from(&mut *self);
         // SAFETY: the caller owns the chain, as everybody who has its leaf.
-        unsafe { task_context::release(leaf) };
-        let Some(&instance) = self.instances.last() else {
-            return;
+        unsafe { task_context::release(link) };
+        // SAFETY: the same.
+        let chain = unsafe { Chain::from_leaf(link) };
+        let give = |block: NonNull<Header>| {
+            // SAFETY: alive as long as the store, and nobody uses its lists just now.
+            let lists = unsafe { &mut (*context).free_lists };
+            // SAFETY: not given back yet.
+            if unsafe { block.as_ref() }.flags & FLAG_SWITCH != 0 {
+                // SAFETY: the same; it is one of those.
+                context = unsafe { *switch_target(block) };
+            }
+            // SAFETY: unused, and of a store whose lists have the same classes.
+            unsafe { lists.give(block) };
         };
-        // SAFETY: owned by this store. Any instance's lists will do.
-        let lists = unsafe { &mut (*instance.as_ptr()).context.free_lists };
-        // SAFETY: the caller owns the chain, as everybody who has its leaf.
-        let chain = unsafe { Chain::from_leaf(leaf) };
-        with_current(core, 0, || chain.release(lists));
+        with_current(core, 0, || chain.release(give));
     }
 
     /// Releases the chain that an owned call is parked at, if there is one. The panic, if a payload's destructor does.

@@ -9,7 +9,7 @@ use super::{Mode, ModeGuard, Outcome, Parked, Waiting, WaitingGuard, with_curren
 use crate::{
     error::{Error, NotCurrent, Pending},
     host::{LeafKind, LeafVtable, context_of, vtable_of},
-    resumption::{Resumption, Ticket, TicketState},
+    resumption::{Parking, Resumption, Ticket, TicketState},
     store::StoreCore,
     task_context::{self, Inside},
 };
@@ -18,7 +18,7 @@ use midair_jit::runtime::context::VmContext;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU8},
     task::{Context, Poll},
 };
 
@@ -170,7 +170,7 @@ unsafe fn poll_leaf(
                     let inside = Inside::begin();
                     // SAFETY: a live awaiter leaf.
                     let told = catch_unwind(AssertUnwindSafe(|| unsafe {
-                        (vtable.on_completed)(leaf, token);
+                        (vtable.on_completed)(leaf, token, Parking::new(&AtomicU8::new(0)));
                     }));
                     drop(inside);
                     if let Err(panic) = told {

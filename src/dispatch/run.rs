@@ -66,7 +66,7 @@ impl StoreCore {
             return unsafe { Self::left_suspended::<true>(this, exit.context, ptr::null_mut()) };
         }
         // SAFETY: (2).
-        unsafe { &mut *this.as_ptr() }.trapped(ptr::null_mut());
+        unsafe { &mut *this.as_ptr() }.trapped(exit.context, ptr::null_mut());
         Outcome::Trapped
     }
 
@@ -141,7 +141,7 @@ impl StoreCore {
             }
             if exit.word != EXIT_RETURNED {
                 // SAFETY: (2).
-                unsafe { &mut *this.as_ptr() }.trapped(head);
+                unsafe { &mut *this.as_ptr() }.trapped(context, head);
                 return Outcome::Trapped;
             }
         }
@@ -228,17 +228,17 @@ impl StoreCore {
         // SAFETY: the caller's.
         let core = unsafe { &mut *this.as_ptr() };
         core.set_pending(pending, WasmBacktrace::default());
-        core.trapped(next);
+        core.trapped(context, next);
         Outcome::Trapped
     }
 
-    /// Guest code left without results: whoever waits for them goes too.
+    /// Guest code left `context` without results: whoever waits for them goes too.
     #[cold]
-    fn trapped(&mut self, rest: *mut Header) {
+    fn trapped(&mut self, context: *mut VmContext, rest: *mut Header) {
         self.observe(|| Event::Trap);
         if let Some(rest) = NonNull::new(rest) {
             self.extend_trace(rest);
-            self.release(rest);
+            self.release_from(context, rest);
         }
     }
 

@@ -89,11 +89,13 @@ impl<A: Awaiter> AwaiterLeaf<A> {
         },
         kind: LeafKind::Awaiter,
         poll: never_poll,
-        on_completed: |leaf, resumption| {
-            // SAFETY: the leaf's payload is an `A`.
+        on_completed: |leaf, resumption, parking| {
+            // SAFETY: the leaf's payload is an `A`, and stays until the call is parked.
             let awaiter = unsafe { payload(leaf).cast::<A>().as_ref() }.clone();
+            parking.park();
             awaiter.on_completed(resumption);
         },
+        size: size_of::<A>(),
         complete: |leaf, context| {
             // SAFETY: the leaf's payload is an `A`, taken out once.
             let awaiter = unsafe { payload(leaf).cast::<A>().read() };
@@ -228,7 +230,7 @@ where
             }
             // SAFETY: the live context of the stub that called.
             let context = unsafe { &mut *context };
-            let leaf = take_leaf(context, size_of::<A>(), AwaiterLeaf::<A>::VTABLE_REF);
+            let leaf = take_leaf(context, AwaiterLeaf::<A>::VTABLE_REF);
             // SAFETY: the block has room for an `A`.
             unsafe { payload(leaf).cast::<A>().write(awaiter) };
             suspend(context, leaf)

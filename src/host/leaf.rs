@@ -5,7 +5,11 @@
     reason = "the store is followed from its pointer: finding a part of it and using it are argued together"
 )]
 
-use crate::{error::Error, instance::InstanceInner, resumption::Resumption};
+use crate::{
+    error::Error,
+    instance::InstanceInner,
+    resumption::{Parking, Resumption},
+};
 use midair_continuation::{
     Header,
     header::{FLAG_HOST_LEAF, HEADER_SIZE, LeafType},
@@ -41,7 +45,10 @@ pub(crate) struct LeafVtable {
     /// Futures: polls the payload; ready: results are in the context.
     pub(crate) poll: PollLeaf,
     /// Awaiters: hands the token over.
-    pub(crate) on_completed: unsafe fn(NonNull<Header>, Resumption),
+    pub(crate) on_completed: unsafe fn(NonNull<Header>, Resumption, Parking<'_>),
+    /// Awaiters: bytes of the payload. A spare leaf is known by its vtable's address, and two vtables of equal contents may
+    /// have one; so the size is among the contents.
+    pub(super) size: usize,
     /// Awaiters: puts the result in the context and drops the payload.
     pub(crate) complete: unsafe fn(NonNull<Header>, &mut VmContext) -> Result<(), Error>,
 }
@@ -54,6 +61,7 @@ impl LeafVtable {
             kind: LeafKind::Future,
             poll,
             on_completed: never_on_completed,
+            size: 0,
             complete: never_complete,
         }
     }
@@ -91,7 +99,7 @@ pub(super) unsafe fn never_poll(
     unreachable!("only futures are polled")
 }
 
-pub(super) unsafe fn never_on_completed(_: NonNull<Header>, _: Resumption) {
+pub(super) unsafe fn never_on_completed(_: NonNull<Header>, _: Resumption, _: Parking<'_>) {
     unreachable!("only awaiters get a token")
 }
 
@@ -107,23 +115,20 @@ pub(crate) static YIELD: LeafVtable = LeafVtable {
     kind: LeafKind::Yield,
     poll: never_poll,
     on_completed: never_on_completed,
+    size: 0,
     complete: never_complete,
 };
 
-/// A leaf of this type, for a payload of `size` bytes.
+/// A leaf of an awaiter's type.
 #[inline]
-pub(super) fn take_leaf(
-    context: &mut VmContext,
-    size: usize,
-    vtable: &'static LeafVtable,
-) -> NonNull<Header> {
+pub(super) fn take_leaf(context: &mut VmContext, vtable: &'static LeafVtable) -> NonNull<Header> {
     match context
         .free_lists
         .take_leaf(std::ptr::from_ref(vtable).cast())
     {
         // a spare leaf was this context's before, so all its header says is right
         Some(leaf) => leaf,
-        None => new_leaf(context, size, vtable, 0),
+        None => new_leaf(context, vtable.size, vtable, 0),
     }
 }
 

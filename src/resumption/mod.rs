@@ -39,7 +39,7 @@ mod end;
 
 mod handle;
 
-pub(crate) use state::OwnedCall;
+pub(crate) use state::{OwnedCall, Parking};
 pub(crate) use ticket::{Ticket, TicketState};
 
 pub use handle::Call;

@@ -2,7 +2,7 @@
 
 use super::{
     home::Right,
-    state::{LEAVING, LOADED, OFFERED, OPEN, OwnedCall, PARKED_FUTURE, PARKED_TOKEN},
+    state::{LEAVING, LOADED, OFFERED, OPEN, OwnedCall, PARKED_FUTURE, Parking},
     thread::{Answer, FIRST_THREAD, HERE, answer_of},
     token::Resumption,
 };
@@ -93,11 +93,11 @@ impl OwnedCall {
         let vtable = unsafe { vtable_of(leaf) };
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
-        call.state.store(PARKED_TOKEN, Ordering::Release);
+        let parking = Parking::new(&call.state);
         let before = HERE.replace(core.addr().get());
         // SAFETY: an awaiter's leaf; the token is the only one.
         let told = catch_unwind(AssertUnwindSafe(|| unsafe {
-            (vtable.on_completed)(leaf, Resumption::owned(core));
+            (vtable.on_completed)(leaf, Resumption::owned(core), parking);
         }));
         let after = HERE.replace(before);
         if told.is_ok() && after == core.addr().get() && TaskContext::current_is_empty() {

@@ -98,3 +98,20 @@ impl OwnedCall {
         }
     }
 }
+
+/// A call that is about to wait for its token. Until it is [parked](Self::park) nobody may cancel it, so its awaiter may be
+/// looked at.
+pub(crate) struct Parking<'a>(&'a AtomicU8);
+
+impl<'a> Parking<'a> {
+    /// Of the call whose state that is; of a borrowed call, of no account.
+    #[inline]
+    pub(crate) fn new(state: &'a AtomicU8) -> Self {
+        Self(state)
+    }
+
+    #[inline]
+    pub(crate) fn park(self) {
+        self.0.store(PARKED_TOKEN, Ordering::Release);
+    }
+}
