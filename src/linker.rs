@@ -321,6 +321,8 @@ impl<T: 'static> Linker<T> {
         name: &str,
     ) -> Result<Extern> {
         let core: NonNull<StoreCore> = store.store_ptr().0.cast();
+        // SAFETY: borrowed exclusively.
+        self.assert_engine(unsafe { &(*core.as_ptr()).engine });
         match self.item(module, name)? {
             Item::Host(host) => {
                 // SAFETY: borrowed exclusively; the linker is for stores of this data.
@@ -512,7 +514,11 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// [`LinkError`]: what is missing, or a host function of another type. What lives in a store is checked when an instance
     /// is made.
+    ///
+    /// # Panics
+    /// If linker and module are not of one engine.
     pub fn instantiate_pre(&self, module: &Module) -> Result<InstancePre<T>> {
+        self.assert_engine(module.engine());
         let wasm = &module.code().module;
         let mut items = Vec::with_capacity(wasm.imports.len());
         for import in &wasm.imports {
@@ -540,6 +546,13 @@ impl<T: 'static> Linker<T> {
         })
     }
 
+    fn assert_engine(&self, engine: &Engine) {
+        assert!(
+            Engine::same(&self.engine, engine),
+            "a linker was used with a module or a store of another engine"
+        );
+    }
+
     fn prepare(
         &self,
         core: NonNull<StoreCore>,
@@ -547,6 +560,7 @@ impl<T: 'static> Linker<T> {
     ) -> Result<(Instance, Option<Func>)> {
         // SAFETY: callers borrow the store exclusively.
         let store = unsafe { &mut *core.as_ptr() };
+        self.assert_engine(&store.engine);
         store.begin_use(store.id);
         let mut provided = Vec::new();
         for import in &module.code().module.imports {

@@ -245,3 +245,142 @@ fn starting_a_function_of_another_store_gives_the_store_back_to_its_owner() {
     assert!(started.is_err());
     assert_eq!(Arc::strong_count(&data), 1, "the other store was dropped");
 }
+
+/// An awaiter was cloned out of its leaf after the call had been declared parked: a clone that dropped the call's handle, on
+/// the call's own thread, had the awaiter freed while it looked at it.
+#[test]
+fn an_awaiter_may_drop_its_own_call_while_it_is_cloned() {
+    #[derive(Default)]
+    struct Shared {
+        token: Mutex<Option<Resumption>>,
+        call: Handle,
+        alive: AtomicU32,
+    }
+    struct Cloned(Arc<Shared>, Box<u64>);
+    impl Cloned {
+        fn new(shared: &Arc<Shared>) -> Self {
+            shared.alive.fetch_add(1, Ordering::SeqCst);
+            Self(Arc::clone(shared), Box::new(0x0123_4567_89ab_cdef))
+        }
+    }
+    impl Clone for Cloned {
+        fn clone(&self) -> Self {
+            let call = self.0.call.lock().unwrap().take();
+            let alive = self.0.alive.load(Ordering::SeqCst);
+            drop(call);
+            assert_eq!(self.0.alive.load(Ordering::SeqCst), alive, "still in use");
+            assert_eq!(*self.1, 0x0123_4567_89ab_cdef);
+            Self::new(&self.0)
+        }
+    }
+    impl Drop for Cloned {
+        fn drop(&mut self) {
+            self.0.alive.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    impl Awaiter for Cloned {
+        type Output = i32;
+        fn is_completed(&self) -> bool {
+            false
+        }
+        fn on_completed(self, resumption: Resumption) {
+            *self.0.token.lock().unwrap() = Some(resumption);
+        }
+        fn get_result(self) -> i32 {
+            1
+        }
+    }
+    let shared = Arc::new(Shared::default());
+    let engine = Engine::default();
+    let module = Module::new(
+        &engine,
+        r#"(module (import "host" "await" (func $await (result i32)))
+            (func (export "run") (result i32) (i32.add (call $await) (call $await))))"#,
+    )
+    .unwrap();
+    let mut linker = Linker::new(&engine);
+    let made = Arc::clone(&shared);
+    linker
+        .func_awaiter("host", "await", move |_, ()| Cloned::new(&made))
+        .unwrap();
+    let mut store = Store::new(&engine, ());
+    let run: TypedFunc<(), i32> = linker
+        .instantiate(&mut store, &module)
+        .unwrap()
+        .get_typed_func(&store, "run")
+        .unwrap();
+    let call = run.start(store, ());
+    *shared.call.lock().unwrap() = Some(call);
+    let token = shared.token.lock().unwrap().take().unwrap();
+    token.resume();
+    assert!(
+        shared.call.lock().unwrap().is_none(),
+        "dropped by the clone"
+    );
+    // the second await's token is all that is left of the call
+    let token = shared.token.lock().unwrap().take().unwrap();
+    token.resume();
+    assert_eq!(shared.alive.load(Ordering::SeqCst), 0);
+}
+
+/// The blocks of a call that was dropped or had trapped all went to the store's last instance: another instance, which had to
+/// make new ones for its next call, grew the store with every call that was cancelled.
+#[test]
+fn calls_that_are_dropped_leave_their_blocks_to_their_own_instance() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        4096 * pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    let engine = Engine::default();
+    let mut linker = Linker::<()>::new(&engine);
+    linker
+        .func_wrap_async("host", "wait", |_, ()| std::future::pending::<()>())
+        .unwrap();
+    let module = Module::new(
+        &engine,
+        r#"(module (import "host" "wait" (func $wait))
+            (func $run (export "run") (param i32)
+                (if (local.get 0)
+                    (then (call $run (i32.sub (local.get 0) (i32.const 1))))
+                    (else (call $wait)))))"#,
+    )
+    .unwrap();
+    let mut store = Store::new(&engine, ());
+    let run = linker
+        .instantiate(&mut store, &module)
+        .unwrap()
+        .get_typed_func::<i32, ()>(&store, "run")
+        .unwrap();
+    // an instance behind it
+    midair::Func::wrap(&mut store, || 1i32).unwrap();
+    let before = resident();
+    for _ in 0..100_000 {
+        let mut call = std::pin::pin!(run.call_async(&mut store, 16));
+        let poll = std::future::Future::poll(
+            call.as_mut(),
+            &mut std::task::Context::from_waker(std::task::Waker::noop()),
+        );
+        assert!(poll.is_pending());
+    }
+    // it was 140 MB
+    assert!(resident().saturating_sub(before) < 60 << 20);
+}
+
+/// Only the module's engine was compared with the store's, though a panic was promised for the linker's, too.
+#[test]
+fn a_linker_of_another_engine_is_noticed() {
+    let (one, other) = (Engine::default(), Engine::default());
+    let module = Module::new(&one, "(module)").unwrap();
+    let linker = Linker::<()>::new(&other);
+    let mut store = Store::new(&one, ());
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        linker.instantiate(&mut store, &module).map(drop)
+    }));
+    assert!(made.is_err());
+    assert!(
+        catch_unwind(AssertUnwindSafe(|| linker
+            .instantiate_pre(&module)
+            .map(drop)))
+        .is_err()
+    );
+}

@@ -1265,7 +1265,8 @@ mod tests {
         for length in [at - 8, at - 10] {
             bytes[length] += 1;
         }
-        assert!(Module::new(&bytes).is_err());
+        let error = Module::new(&bytes).expect_err("it has two types");
+        assert!(error.to_string().contains("arity"), "{error}");
     }
 
     #[test]
