@@ -1,35 +1,22 @@
 //! What embedders link guests with: host functions of values, things of a store given by hand, names, prepared instances.
 
+#[path = "harness/pause.rs"]
+mod pause;
+
 use midair::{
     Caller, CannotSuspend, CompileError, Engine, Extern, ExternRef, ExternType, Func, FuncType,
     Global, Instance, LinkError, Linker, Memory, Module, Result, Store, Table, TableType, Trap,
     Val, ValType, executor,
 };
+use pause::Pause;
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Context, Poll},
+    task::Context,
 };
-
-/// Pending once.
-#[derive(Default)]
-struct Once(bool);
-
-impl Future for Once {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
 
 fn module(engine: &Engine, text: &str) -> Module {
     Module::new(engine, text).unwrap_or_else(|error| panic!("{error}"))
@@ -93,7 +80,7 @@ fn a_host_function_of_values_may_wait() -> Result<()> {
         let Val::I32(x) = params[0] else {
             unreachable!()
         };
-        Once::default().await;
+        Pause::default().await;
         caller.with(|mut caller| *caller.data_mut() += 1)?;
         Ok((0..5)
             .map(|digit| Val::I32(x / 10_i32.pow(digit) % 10))
@@ -144,7 +131,7 @@ fn a_result_of_another_type_is_an_error_where_the_guest_called() -> Result<()> {
         Ok(())
     })?;
     linker.func_new_async("host", "g", FuncType::new([], [I32]), |_, _| async {
-        Once::default().await;
+        Pause::default().await;
         Ok(vec![])
     })?;
     let mut store = Store::new(&engine, ());
@@ -234,7 +221,7 @@ fn an_asynchronous_function_of_a_store_suspends_its_callers() -> Result<()> {
     let engine = Engine::default();
     let mut store = Store::new(&engine, ());
     let wait = Func::wrap_async(&mut store, |_, x: i32| async move {
-        Once::default().await;
+        Pause::default().await;
         x + 1
     })?;
     let typed = wait.typed::<i32, i32>(&store)?;
@@ -474,7 +461,7 @@ fn a_start_function_may_wait_in_instances_made_by_hand() -> Result<()> {
     );
     let mut store = Store::new(&engine, ());
     let wait = Func::wrap_async(&mut store, |_, x: i32| async move {
-        Once::default().await;
+        Pause::default().await;
         7 * x
     })?;
     let error = Instance::new(&mut store, &program, &[wait.into()]).unwrap_err();
@@ -554,7 +541,7 @@ fn host_functions_of_a_store_are_called_through_tables() -> Result<()> {
         x + *caller.data()
     })?;
     let waits = Func::new_async(&mut store, FuncType::new([I32], [I32]), |_, params| async {
-        Once::default().await;
+        Pause::default().await;
         Ok(params)
     })?;
     let other = Func::wrap(&mut store, || ())?;
@@ -595,7 +582,7 @@ fn a_host_function_of_values_takes_and_gives_references() -> Result<()> {
         Ok(())
     })?;
     let waits = Func::new_async(&mut store, ty, |_, params| async {
-        Once::default().await;
+        Pause::default().await;
         Ok(params.into_iter().rev().collect())
     })?;
     for import in [swap, waits] {

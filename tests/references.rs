@@ -1,11 +1,14 @@
 //! References of the host's and functions as values: where they go, how long they live, and what misuse gives.
 
+#[path = "harness/pause.rs"]
+mod pause;
+
 use midair::{
     AsyncCaller, Caller, Config, Engine, ExternRef, Func, Global, Instance, Linker, Module,
     ResumptionPath, Store, Tiers, Val, executor::block_on,
 };
+use pause::Pause;
 use std::{
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
@@ -45,21 +48,6 @@ impl Counts {
 
     fn alive(&self) -> usize {
         self.made.load(Ordering::Relaxed) - self.dropped()
-    }
-}
-
-/// Pending once.
-#[derive(Default)]
-struct Pause(bool);
-
-impl Future for Pause {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 

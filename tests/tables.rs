@@ -1,30 +1,14 @@
 //! Tables as an embedder has them: made, linked, shared, grown while guests wait; functions that come out of them.
 
+#[path = "harness/pause.rs"]
+mod pause;
+
 use midair::{
     AsyncCaller, Config, Engine, Error, Extern, ExternRef, Func, Instance, Linker, Module, Result,
     Store, Table, TableType, Tiers, Trap, TypedFunc, Val, ValType, executor::block_on,
 };
-use std::{
-    fmt::Write as _,
-    future::Future,
-    num::NonZeroU32,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-/// Pending once.
-struct Pause(bool);
-
-impl Future for Pause {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
+use pause::Pause;
+use std::{fmt::Write as _, num::NonZeroU32};
 
 /// Every kind of code, with and without forced suspensions.
 fn engines() -> Vec<Engine> {
@@ -49,18 +33,18 @@ fn linker(engine: &Engine) -> Linker<Data> {
     let mut linker = Linker::new(engine);
     linker
         .func_wrap_async("host", "await", |_, x: (i32,)| async move {
-            Pause(false).await;
+            Pause::default().await;
             x.0
         })
         .unwrap();
     linker
         .func_wrap_async("host", "grow", |caller: AsyncCaller<Data>, ()| async move {
-            Pause(false).await;
+            Pause::default().await;
             let grown = caller.with(|mut caller| -> Result<u32> {
                 let table = caller.data().expect("the test sets it");
                 table.grow(&mut caller, 1000, None::<Func>)
             })??;
-            Pause(false).await;
+            Pause::default().await;
             Ok::<_, Error>(grown)
         })
         .unwrap();

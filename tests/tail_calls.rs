@@ -1,17 +1,19 @@
 //! Tail calls: no stack, no way back and no frame of what has left, within an instance and between instances.
 
+#[path = "harness/pause.rs"]
+mod pause;
+
 use midair::{
     Config, Engine, Event, Instance, Linker, Module, Store, Tiers, Trap, TypedFunc,
     executor::block_on,
 };
+use pause::Pause;
 use std::{
-    future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::Context,
 };
 
 /// Fewer in builds that are slow.
@@ -51,20 +53,6 @@ fn ways() -> [(&'static str, Engine); 4] {
         ),
         ("as it comes", engine(|_| ())),
     ]
-}
-
-/// Pending once.
-struct Once(bool);
-
-impl Future for Once {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 /// Two instances: `ping` of the first calls `pong` of the second in tail position, through an import, and `pong` calls
@@ -111,7 +99,7 @@ fn ping_and_pong(engine: &Engine) -> (Store<()>, TypedFunc<(i32, i32), i64>) {
     .unwrap();
     let mut linker = Linker::<()>::new(engine);
     linker
-        .func_wrap_async("host", "yield", |_, ()| Once(false))
+        .func_wrap_async("host", "yield", |_, ()| Pause::default())
         .unwrap();
     let mut store = Store::new(engine, ());
     let first = linker.instantiate(&mut store, &first).unwrap();

@@ -1,9 +1,13 @@
 //! Traps: where guest code stood, through suspended callers, hosts and instances; and stacks that end.
 
+#[path = "harness/pause.rs"]
+mod pause;
+
 use midair::{
     AsyncCaller, Caller, Config, Engine, Error, Extern, Instance, Linker, Module, Result, Store,
     Tiers, Trap, TypedFunc, WasmBacktrace, executor::block_on,
 };
+use pause::Pause;
 use std::{
     fmt::Write as _,
     future::Future,
@@ -20,25 +24,10 @@ fn engine(configure: impl FnOnce(&mut Config)) -> Engine {
     Engine::new(&config)
 }
 
-/// Pending once.
-#[derive(Default)]
-struct Once(bool);
-
-impl Future for Once {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
 fn linker(engine: &Engine) -> Linker<()> {
     let mut linker = Linker::new(engine);
     linker
-        .func_wrap_async("host", "yield", |_, ()| Once::default())
+        .func_wrap_async("host", "yield", |_, ()| Pause::default())
         .unwrap();
     linker
         .func_wrap("host", "again", |mut caller: Caller<'_, ()>, n: i32| {
@@ -469,7 +458,7 @@ fn calls_nested_on_a_large_stack_are_dropped_on_a_small_one_each_once() {
     let module = Module::new(&engine, NESTED).unwrap();
     let mut linker: Linker<()> = Linker::new(&engine);
     linker
-        .func_wrap_async("host", "yield", |_, ()| Once::default())
+        .func_wrap_async("host", "yield", |_, ()| Pause::default())
         .unwrap();
     linker
         .func_wrap_async(
