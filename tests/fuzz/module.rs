@@ -8,6 +8,8 @@ use wasmi::{ExternType, ValType};
 pub(super) struct Case {
     pub(super) seed: u64,
     pub(super) wasm: Vec<u8>,
+    /// Whether the generator lets instructions trap; otherwise `unreachable` and imports only.
+    pub(super) may_trap: bool,
     /// Exported functions, with what they get.
     pub(super) calls: Vec<(String, Vec<Value>)>,
 }
@@ -15,13 +17,14 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let mut random = Random::new(seed);
+        let may_trap = random.one_in(3);
         let tables = random.one_in(8);
         let config = wasm_smith::Config {
             allow_start_export: random.one_in(4),
             bulk_memory_enabled: true,
             canonicalize_nans: true,
             compact_imports_enabled: false,
-            disallow_traps: !random.one_in(4),
+            disallow_traps: !may_trap,
             exceptions_enabled: false,
             export_everything: true,
             extended_const_enabled: true,
@@ -92,7 +95,12 @@ impl Case {
             );
         }
         calls.truncate(6);
-        Ok(Self { seed, wasm, calls })
+        Ok(Self {
+            seed,
+            wasm,
+            may_trap,
+            calls,
+        })
     }
 }
 

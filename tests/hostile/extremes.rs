@@ -221,6 +221,120 @@ fn large_bodies() -> Vec<Extreme> {
         .concat();
         run_of(NO_LOCALS, &code)
     };
+    // so many locals are alive across so many calls, which may suspend
+    let alive = |n: usize, calls: usize| {
+        let set: Vec<u8> = (0..n)
+            .flat_map(|n| [vec![0x20, 0, 0x41, 3, 0x6a, 0x21], size(n)].concat())
+            .collect();
+        let used: Vec<u8> = (0..n)
+            .flat_map(|n| [vec![0x20], size(n), vec![0x6a]].concat())
+            .collect();
+        let code = [
+            set,
+            vec![0x41, 0, 0x04, EMPTY],
+            repeated(&[0x10, 0], calls),
+            vec![0x0b, 0x41, 0],
+            used,
+            vec![0x1a],
+        ]
+        .concat();
+        run_of(&locals(n), &code)
+    };
+    // loops that carry so many locals, one after the other
+    let carried = |n: usize, loops: usize| {
+        let turn: Vec<u8> = (1..n)
+            .flat_map(|n| [vec![0x20], size(n), vec![0x20, 0, 0x6a, 0x21], size(n)].concat())
+            .collect();
+        let one = [
+            vec![0x41, 2, 0x21, 0, 0x03, EMPTY],
+            turn,
+            vec![0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b],
+        ]
+        .concat();
+        run_of(&locals(n), &repeated(&one, loops))
+    };
+    // so many loops around each other, each of which carries all locals
+    let nest = |n: usize, depth: usize| {
+        let turn: Vec<u8> = (1..n)
+            .flat_map(|n| [vec![0x20], size(n), vec![0x41, 1, 0x6a, 0x21], size(n)].concat())
+            .collect();
+        let code = [
+            repeated(&[0x03, EMPTY], depth),
+            turn,
+            repeated(&[0x20, 0, 0x0d, 0, 0x0b], depth),
+        ]
+        .concat();
+        run_of(&locals(n), &code)
+    };
+    // joins at which every local may be either of two values
+    let joins = |n: usize, joins: usize| {
+        let set: Vec<u8> = (0..n)
+            .flat_map(|n| [vec![0x20, 0, 0x41, 3, 0x6a, 0x21], size(n)].concat())
+            .collect();
+        let one = [vec![0x20, 0, 0x04, EMPTY], set, vec![0x0b]].concat();
+        run_of(&locals(n), &repeated(&one, joins))
+    };
+    // so many sums are alive at once, and nothing suspends
+    let sums = |n: usize| {
+        let made: Vec<u8> = (0..n)
+            .flat_map(|n| [vec![0x20, 0, 0x41], size(n % 60), vec![0x73]].concat())
+            .collect();
+        let code = [made, repeated(&[0x6a], n - 1), vec![0x1a]].concat();
+        run_of(&locals(1), &code)
+    };
+    // so many values are alive across so many blocks of work
+    let across = |n: usize, blocks: usize| {
+        let made: Vec<u8> = (0..n)
+            .flat_map(|n| [vec![0x20, 0, 0x41], size(n % 60), vec![0x73]].concat())
+            .collect();
+        let work = [
+            vec![0x20, 0, 0x04, EMPTY],
+            repeated(
+                &[
+                    0x20, 0, 0x20, 1, 0x6c, 0x21, 1, 0x20, 1, 0x20, 0, 0x6b, 0x21, 0,
+                ],
+                10,
+            ),
+            vec![0x0b],
+        ]
+        .concat();
+        let code = [
+            made,
+            repeated(&work, blocks),
+            repeated(&[0x6a], n - 1),
+            vec![0x1a],
+        ]
+        .concat();
+        run_of(&locals(2), &code)
+    };
+    let memory_accesses = |n: usize| {
+        let code = repeated(&[0x41, 0, 0x20, 0, 0x28, 2, 0, 0x36, 2, 4], n);
+        let mut body = [locals(1), code].concat();
+        body.push(0x0b);
+        let sized = [size(body.len()), body].concat();
+        module(&[
+            section(1, 1, &[0x60, 0, 0]),
+            section(3, 1, &[0]),
+            section(5, 1, &[0, 1]),
+            section(7, 1, &[name("run"), vec![0, 0]].concat()),
+            section(10, 1, &sized),
+        ])
+    };
+    let branches = |n: usize| {
+        // so many blocks, and a table with a way out of each
+        let mut code = repeated(&[0x02, EMPTY], n);
+        code.extend([0x20, 0, 0x0e]);
+        code.extend(size(n - 1));
+        code.extend((0..n).flat_map(size));
+        code.extend(repeated(&[0x0b, 0x20, 0, 0x41, 1, 0x6a, 0x21, 0], n));
+        run_of(&locals(1), &code)
+    };
+    let divisions = |n: usize| {
+        run_of(
+            &locals(2),
+            &repeated(&[0x41, 7, 0x20, 0, 0x41, 3, 0x72, 0x6d, 0x21, 0], n),
+        )
+    };
     let stack = |n: usize| {
         let code = [repeated(&[0x41, 1], n), repeated(&[0x1a], n)].concat();
         run_of(NO_LOCALS, &code)
@@ -261,6 +375,35 @@ fn large_bodies() -> Vec<Extreme> {
         valid("50,000 loops", loops(50_000)),
         valid("100,000 diamonds", diamonds(100_000)),
         valid("100,000 calls", calls(100_000)),
+        valid("1,000 locals alive across 5,000 calls", alive(1000, 5000)),
+        valid(
+            "10,000 locals alive across 5,000 calls",
+            alive(10_000, 5000),
+        ),
+        valid(
+            "50,000 locals alive across 50,000 calls",
+            alive(50_000, 50_000),
+        ),
+        valid("200 loops that carry 1,000 locals", carried(1000, 200)),
+        valid("1 loop that carries 1,000 locals", carried(1000, 1)),
+        valid("1 loop that carries 2,000 locals", carried(2000, 1)),
+        valid("1 loop that carries 4,000 locals", carried(4000, 1)),
+        valid("2,000 sums alive at once", sums(2000)),
+        valid("8,000 sums alive at once", sums(8000)),
+        valid("50,000 sums alive at once", sums(50_000)),
+        valid("1,000 values alive across 500 blocks", across(1000, 500)),
+        valid("3,000 values alive across 1,000 blocks", across(3000, 1000)),
+        valid("100,000 values alive across 10 blocks", across(100_000, 10)),
+        valid("3 loops that carry 12,000 locals", carried(12_000, 3)),
+        valid(
+            "1,000 loops in each other that carry 1,000 locals",
+            nest(1000, 1000),
+        ),
+        valid("200 joins of 1,000 locals", joins(1000, 200)),
+        valid("10 joins of 20,000 locals", joins(20_000, 10)),
+        valid("100,000 memory accesses", memory_accesses(100_000)),
+        valid("20,000 ways out of 20,000 blocks", branches(20_000)),
+        valid("100,000 divisions", divisions(100_000)),
         valid("500,000 values on the stack", stack(500_000)),
         valid("1,000,000 additions", sum(1_000_000)),
         valid(

@@ -46,6 +46,10 @@ const FLOAT_SCRATCH: PReg = PReg::new(15, RegClass::Float);
 /// Bound on the operands of all sites together: frame states of huge functions at many calls.
 const MAX_LIVE_OPERANDS: usize = 4_000_000;
 
+/// Bound on the sum, over all blocks, of the square of the number of parameters. The allocator takes time in proportion to it
+/// where the values a loop carries do not fit into registers: about a second at this bound.
+const MAX_CARRIED: usize = 10_000_000;
+
 /// Every register the allocator may hand out.
 pub(crate) fn allocatable() -> PRegSet {
     let mut all = PRegSet::empty();
@@ -404,6 +408,12 @@ pub(crate) fn allocate(
     function: MFunction,
     options: &CompileOptions,
 ) -> Result<Allocated, NotOptimized> {
+    let carried = function.blocks.iter().fold(0_usize, |carried, block| {
+        carried.saturating_add(block.params.len().saturating_mul(block.params.len()))
+    });
+    if carried > MAX_CARRIED {
+        return Err(NotOptimized::TooLarge);
+    }
     let mut input = Input {
         insts: Vec::new(),
         operands: Vec::new(),
