@@ -279,12 +279,18 @@ fn noise_is_no_module() {
 
 /// Each extreme is an error or a module, and a module is instantiated, called and optimized.
 #[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes unless it is optimized, which CI does"
+)]
 fn extremes_are_refused_or_run() {
     let refused = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&refused);
     let mut config = Config::new();
     config
         .tiers(Tiers::Tier1)
+        // what is measured is what users wait for
+        .compiler_checks(false)
         .max_wasm_stack(1 << 20)
         .on_event(move |event| {
             if matches!(event, Event::NotOptimized { .. }) {
