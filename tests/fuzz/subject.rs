@@ -269,7 +269,7 @@ fn function(
                 Given::Value(value) => to_midair(&mut caller, &value),
             })
             .collect::<Vec<_>>();
-        if index % 2 == 0 {
+        if index.is_multiple_of(2) {
             caller.gc();
         }
         Ok::<_, Error>(results)
