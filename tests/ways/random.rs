@@ -6,13 +6,16 @@ use crate::harness::{
     random::{self, Random},
 };
 use midair::{ResumptionPath, Tiers};
-use std::{num::NonZeroU32, panic::catch_unwind};
+use std::{num::NonZeroU32, ops::Range, panic::catch_unwind};
 
-fn seeds(default: u64) -> u64 {
-    std::env::var("MIDAIR_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(default)
+/// The first seed, and how many.
+fn seeds(default: u64) -> Range<u64> {
+    let number = |name: &str, default: u64| {
+        let given = std::env::var(name).ok();
+        given.and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let first = number("MIDAIR_FIRST_SEED", 0);
+    first..first.saturating_add(number("MIDAIR_SEEDS", default))
 }
 
 /// A way chosen by `seed`.
@@ -80,9 +83,9 @@ struct Tally {
 
 /// The oracle has bugs of its own, in `if`s with parameters: where it panics, or is alone against two ways of Midair that agree,
 /// the program is a known gap.
-fn run(generate: fn(u64) -> Result<Program, String>, seeds: u64, suspends: bool) -> Tally {
+fn run(generate: fn(u64) -> Result<Program, String>, seeds: Range<u64>, suspends: bool) -> Tally {
     let mut tally = Tally::default();
-    for seed in 0..seeds {
+    for seed in seeds {
         let program = generate(seed).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let way = random_way(seed, suspends);
         let given = way

@@ -29,11 +29,17 @@ enum Task {
     Miri,
     /// Run the executor's models under loom
     Loom,
-    /// Run the random-program tests with ever more seeds
+    /// Run random programs against the oracle, optimized, seed after seed. What fails says how it is run alone
     Fuzz {
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
         /// For about how long
-        #[arg(long, default_value_t = 60)]
-        seconds: u64,
+        #[arg(long, default_value_t = 1)]
+        minutes: u32,
+        /// So many seeds, instead of a time
+        #[arg(long, conflicts_with = "minutes")]
+        seeds: Option<u64>,
     },
     /// Build the guests in `tests/guests/` again, each by the commands in its `build.txt`
     Guests {
@@ -48,13 +54,6 @@ enum Task {
 const MIRI_NEEDS: &str = "Miri is missing. It comes with the nightly toolchain:
     rustup toolchain install nightly --component miri,rust-src
     cargo +nightly miri setup";
-
-/// Where random-program tests are: package, target, filter.
-const RANDOM: [(&str, &str, &str); 3] = [
-    ("midair-jit", "--lib", "random"),
-    ("midair-jit", "--tests", "random"),
-    ("midair", "--tests", "random"),
-];
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -92,7 +91,11 @@ fn main() -> ExitCode {
         .env("RUSTFLAGS", "--cfg loom")
         // other flags would compile everything again, here and at the next ordinary build
         .env("CARGO_TARGET_DIR", "target/loom")),
-        Task::Fuzz { seconds } => fuzz(Duration::from_secs(seconds)),
+        Task::Fuzz {
+            seed,
+            minutes,
+            seeds,
+        } => fuzz(seed, MINUTE * minutes, seeds),
         Task::Guests { names } => guests::build(&names),
         Task::Ci => run(&mut Command::new(".ci/run")),
     };
@@ -145,26 +148,62 @@ fn miri() -> bool {
         )
 }
 
-/// Runs the random-program tests, each time with twice as many seeds.
-fn fuzz(limit: Duration) -> bool {
+/// Seeds of modules against the oracle, per run of the test.
+const CHUNK: u64 = 2000;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Runs the tests of random modules, and of hostile ones, until the time is up; with a number of seeds, those only.
+fn fuzz(first: u64, limit: Duration, seeds: Option<u64>) -> bool {
+    let modules = |first: u64, seeds: u64| {
+        eprintln!("xtask: seeds {first}..{}", first.saturating_add(seeds));
+        run(cargo(["test", "--quiet", "--release", "--test", "fuzz"])
+            .env("MIDAIR_FUZZ_SEED", first.to_string())
+            .env("MIDAIR_FUZZ_SEEDS", seeds.to_string()))
+    };
+    if let Some(seeds) = seeds {
+        return modules(first, seeds);
+    }
+    // what compiling takes does not count
+    if !run(&mut cargo([
+        "test",
+        "--quiet",
+        "--release",
+        "--test",
+        "fuzz",
+        "--test",
+        "corpus",
+        "--no-run",
+    ])) {
+        return false;
+    }
     let start = Instant::now();
-    let mut seeds: u64 = 64;
+    let mut seed = first;
     while start.elapsed() < limit {
-        eprintln!("xtask: {seeds} seeds");
-        for (package, target, filter) in RANDOM {
-            let done = run(
-                cargo(["test", "--quiet", "--package", package, target, filter])
-                    .env("MIDAIR_SEEDS", seeds.to_string())
-                    .env("MIDAIR_RANDOM_MODULES", seeds.to_string()),
-            );
-            if !done {
-                return false;
-            }
-            if start.elapsed() >= limit {
-                break;
-            }
+        if !modules(seed, CHUNK) {
+            return false;
         }
-        seeds *= 2;
+        // programs dense in loops and awaits
+        let random = run(
+            cargo(["test", "--quiet", "--release", "--test", "corpus", "random"])
+                .env("MIDAIR_FIRST_SEED", seed.to_string())
+                .env("MIDAIR_SEEDS", (CHUNK / 10).to_string()),
+        );
+        if !random {
+            return false;
+        }
+        // what belongs to one compiler alone; building it takes minutes of its own
+        let compilers = limit <= MINUTE
+            || run(
+                cargo(["test", "--quiet", "--package", "midair-jit", "random"])
+                    .env("MIDAIR_RANDOM_SEED", seed.to_string())
+                    .env("MIDAIR_RANDOM_MODULES", CHUNK.to_string())
+                    .env("MIDAIR_SEEDS", CHUNK.to_string()),
+            );
+        if !compilers {
+            return false;
+        }
+        seed = seed.saturating_add(CHUNK);
     }
     true
 }

@@ -177,6 +177,7 @@ impl<'a> Listing<'a> {
             .map(|(i, inst)| (inst.ip(), i))
             .collect();
         let end = self.bytes.len() as u64;
+        let code_end = self.code_end() as u64;
         let targets = instructions
             .iter()
             .filter_map(local_target)
@@ -190,7 +191,7 @@ impl<'a> Listing<'a> {
                 .get(&target)
                 .and_then(|&i| trap_site(&instructions[i..], &places));
             let name = trap.unwrap_or_else(|| {
-                let data = target >= self.code_end() as u64;
+                let data = target >= code_end;
                 let (prefix, number) = if data {
                     ("constant", &mut constants)
                 } else {

@@ -46,6 +46,13 @@ const FLOAT_SCRATCH: PReg = PReg::new(15, RegClass::Float);
 /// Bound on the operands of all sites together: frame states of huge functions at many calls.
 const MAX_LIVE_OPERANDS: usize = 4_000_000;
 
+/// Bound on the sum, over all blocks with very many parameters, of the square of their number. The allocator takes time in
+/// proportion to it where the values a loop carries do not fit into registers: about a second at this bound.
+const MAX_CARRIED: usize = 10_000_000;
+
+/// So many parameters of a block are not very many.
+const USUAL_PARAMS: usize = 100;
+
 /// Every register the allocator may hand out.
 pub(crate) fn allocatable() -> PRegSet {
     let mut all = PRegSet::empty();
@@ -404,6 +411,13 @@ pub(crate) fn allocate(
     function: MFunction,
     options: &CompileOptions,
 ) -> Result<Allocated, NotOptimized> {
+    let params = function.blocks.iter().map(|block| block.params.len());
+    let carried = params
+        .filter(|&n| n > USUAL_PARAMS)
+        .fold(0_usize, |sum, n| sum.saturating_add(n.saturating_mul(n)));
+    if carried > MAX_CARRIED {
+        return Err(NotOptimized::TooLarge);
+    }
     let mut input = Input {
         insts: Vec::new(),
         operands: Vec::new(),
