@@ -171,7 +171,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Makes long queues equally long, little by little, so that their tasks have their turns equally often: a theft
-    /// moves a batch, however long the queue it was taken from.
+    /// moves a batch, however long the queue it was taken from. Only those move whose turn is far off: they are in
+    /// nobody's cache.
     fn level(&self) {
         let workers = self.pool.sites.len();
         if workers == 1 {
@@ -180,7 +181,8 @@ impl<'a> Worker<'a> {
         let victim = (self.index + 1 + self.random(workers - 1)) % workers;
         let own = self.site.queue.len();
         if self.pool.sites[victim].queue.len() > own + own / 8 + UNEVEN {
-            self.steal(victim);
+            let stolen = self.pool.sites[victim].queue.steal_overflow(&self.site.queue);
+            self.site.counters.add_steals(stolen);
         }
     }
 
@@ -274,6 +276,7 @@ impl<'a> Worker<'a> {
             self.wake_up();
             return;
         }
+        let slept = Instant::now();
         let mut watching = false;
         let mut interval = WATCH.0;
         let mut waiting = 0;
@@ -304,7 +307,7 @@ impl<'a> Worker<'a> {
                     self.licence.set(true);
                     self.wake_up();
                     self.end_watch();
-                    self.refresh();
+                    self.refresh(slept);
                     return;
                 }
                 seen = now;
@@ -314,20 +317,20 @@ impl<'a> Worker<'a> {
                     self.pool.idle.end_watch();
                     if self.something_to_do() {
                         self.wake_up();
-                        self.refresh();
+                        self.refresh(slept);
                         return;
                     }
                 }
             } else if self.something_to_do() || done() {
                 self.wake_up();
-                self.refresh();
+                self.refresh(slept);
                 return;
             }
         }
         if watching {
             self.end_watch();
         }
-        self.refresh();
+        self.refresh(slept);
         // notified: by a claim, which counted us as searching, or by `done` becoming true, with our bit still set
         if idle.sleeps(self.index) {
             self.wake_up();
@@ -336,10 +339,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The clock ran while we slept.
-    fn refresh(&self) {
-        self.sampled.set(Instant::now());
-        self.ticks.set(0);
+    /// The clock ran while we slept, but no task of ours.
+    fn refresh(&self, slept: Instant) {
+        self.sampled.set(self.sampled.get() + slept.elapsed());
     }
 
     fn end_watch(&self) {

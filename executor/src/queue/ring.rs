@@ -10,8 +10,9 @@
 //! `head` in one step. If `head` is still where the thief saw it, no slot behind it was taken, so none was
 //! overwritten, and what it read is what it owns now. `head` has 64 bits and never comes round.
 //!
-//! No `unsafe`, no allocation. Why not `crossbeam-deque`: `docs/decisions/0020-executor-ring.md`.
+//! No allocation. Why not `crossbeam-deque`: `docs/decisions/0020-executor-ring.md`.
 
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -105,7 +106,8 @@ impl Ring {
     /// Takes up to half of the runnables, at least one if there is any, and hands each to `take`, oldest first.
     /// Called by any thread. Answers how many it took.
     pub(crate) fn steal(&self, mut take: impl FnMut(NonNull<TaskHeader>)) -> usize {
-        let mut stolen = [ptr::null_mut::<TaskHeader>(); BATCH];
+        // not cleared first: a theft of one would pay for all of it
+        let mut stolen = [MaybeUninit::<*mut TaskHeader>::uninit(); BATCH];
         let mut head = self.head.0.load(Ordering::Acquire);
         loop {
             // Acquire: the slots up to `tail` are written
@@ -115,7 +117,7 @@ impl Ring {
                 return 0;
             }
             for (offset, place) in (0u64..).zip(&mut stolen[..count]) {
-                *place = self.slots[slot(head + offset)].load(Ordering::Relaxed);
+                place.write(self.slots[slot(head + offset)].load(Ordering::Relaxed));
             }
             match self.head.0.compare_exchange(
                 head,
@@ -124,10 +126,13 @@ impl Ring {
                 Ordering::Acquire,
             ) {
                 Ok(_) => {
-                    stolen[..count]
-                        .iter()
-                        .filter_map(|&task| NonNull::new(task))
-                        .for_each(&mut take);
+                    for place in &stolen[..count] {
+                        // SAFETY: the first `count` were written above.
+                        let task = unsafe { place.assume_init() };
+                        if let Some(task) = NonNull::new(task) {
+                            take(task);
+                        }
+                    }
                     return count;
                 }
                 Err(seen) => head = seen,
