@@ -194,7 +194,9 @@ impl<'a> Worker<'a> {
         let victim = (self.index + 1 + self.random(workers - 1)) % workers;
         let own = self.site.queue.len();
         if self.pool.sites[victim].queue.len() > own + own / 8 + UNEVEN {
-            let stolen = self.pool.sites[victim].queue.steal_overflow(&self.site.queue);
+            let stolen = self.pool.sites[victim]
+                .queue
+                .steal_overflow(&self.site.queue);
             self.site.counters.add_steals(stolen);
         }
     }

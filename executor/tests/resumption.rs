@@ -224,5 +224,9 @@ fn a_long_queue_of_continuations_goes_round_evenly() {
     // a cohort has eight turns on average, and those at its front may have a few more
     let uneven = uneven.load(Ordering::Relaxed);
     assert!(uneven <= 16, "one was {uneven} turns ahead of another");
-    assert!(turns.iter().all(|turns| turns.load(Ordering::Relaxed) == TURNS));
+    assert!(
+        turns
+            .iter()
+            .all(|turns| turns.load(Ordering::Relaxed) == TURNS)
+    );
 }

@@ -212,12 +212,10 @@ impl Local {
         front
     }
 
-    /// Takes part of what waits here and puts it at the back of the thief's own queue `into`. Answers how many.
+    /// Takes part of what waits here and puts it into the thief's own queue `into`: at the back, or, if that has an
+    /// overflow, before it. Answers how many.
     pub(crate) fn steal(&self, into: &Self) -> usize {
-        let stolen = self.ring.steal(|task| {
-            // SAFETY: the theft gave us its runnable.
-            unsafe { into.push_back(task) };
-        });
+        let stolen = self.ring.steal(&into.ring);
         if stolen != 0 || self.overflow_len.load(Ordering::Acquire) == 0 {
             return stolen;
         }
