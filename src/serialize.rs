@@ -75,7 +75,7 @@ impl Module {
     /// A module from what [`serialize`](Self::serialize) gave. Safe for any bytes, wherever they come from.
     ///
     /// # Errors
-    /// [`DeserializeError`](crate::DeserializeError); what [`Module::new`] says, if the Wasm in it is not valid.
+    /// [`DeserializeError`]; what [`Module::new`] says, if the Wasm in it is not valid.
     ///
     /// # Examples
     /// ```

@@ -1,5 +1,10 @@
 //! Guarded memories: a fault of guest code is a trap, every other fault goes where it went before.
 
+#![expect(
+    clippy::fn_to_numeric_cast_any,
+    reason = "the system takes handlers as numbers"
+)]
+
 use midair::{Config, Engine, Instance, Linker, Memory, Module, Result, Store, Tiers, Trap};
 use std::{
     io,
@@ -219,10 +224,8 @@ fn a_thread_without_an_alternate_stack_traps_too() {
         };
         let mut before = none;
         // SAFETY: this thread's own alternate stack, on which nothing runs; it is given back below.
-        assert_eq!(
-            unsafe { libc::sigaltstack(&raw const none, &raw mut before) },
-            0
-        );
+        let taken = unsafe { libc::sigaltstack(&raw const none, &raw mut before) };
+        assert_eq!(taken, 0);
         for _ in 0..10 {
             out_of_bounds(load.call(&mut store, -1));
         }
@@ -347,8 +350,10 @@ unsafe extern "C" fn with_information(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the system's, for a fault.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the system's.
+    let info = unsafe { &*info };
+    // SAFETY: a fault has one.
+    let address = unsafe { info.si_addr() }.addr();
     let right =
         signal == libc::SIGSEGV && address == WANTED.load(Ordering::Relaxed) && !context.is_null();
     // SAFETY: ends the child.
@@ -433,10 +438,8 @@ fn where_address_space_is_refused_the_error_names_the_option() {
             rlim_max: 4 << 30,
         };
         // SAFETY: limits this child.
-        assert_eq!(
-            unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
-            0
-        );
+        let limited = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+        assert_eq!(limited, 0);
         let engine1 = engine(|_| ());
         let module = Module::new(&engine1, ACCESSES).unwrap();
         let mut store = Store::new(&engine1, ());

@@ -111,7 +111,7 @@ fn ping_and_pong(engine: &Engine) -> (Store<()>, TypedFunc<(i32, i32), i64>) {
     .unwrap();
     let mut linker = Linker::<()>::new(engine);
     linker
-        .func_wrap_async("host", "yield", |_, ()| async { Once(false).await })
+        .func_wrap_async("host", "yield", |_, ()| Once(false))
         .unwrap();
     let mut store = Store::new(engine, ());
     let first = linker.instantiate(&mut store, &first).unwrap();

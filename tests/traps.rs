@@ -231,6 +231,10 @@ fn on_a_tiny_stack(body: impl FnOnce() + Send) {
     const PAGE: usize = 4096;
     let mut body: Body<'_> = Some(Box::new(body));
     let mut done = std::ptr::null_mut();
+    #[expect(
+        clippy::multiple_unsafe_ops_per_block,
+        reason = "one life of a thread, argued for as a whole"
+    )]
     // SAFETY: a mapping of our own, larger than the stack by a page that is made inaccessible; attributes that are initialized
     // before they are used; a thread that is joined before what it uses is gone.
     unsafe {

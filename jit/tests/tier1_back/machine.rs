@@ -205,7 +205,9 @@ unsafe extern "C" fn memory_init(
     let mut bytes: Vec<u8> = (0..10).collect();
     bytes.extend(u8::try_from(segment));
     // SAFETY: called by guest code that the machine entered.
-    unsafe { helpers::memory_init(&mut *context, to, from, len, &bytes) }
+    let context = unsafe { &mut *context };
+    // SAFETY: the same.
+    unsafe { helpers::memory_init(context, to, from, len, &bytes) }
 }
 
 /// Overwrites the first byte with the segment's number.
