@@ -77,6 +77,7 @@ pub(crate) fn home() -> *const Shared {
 
 impl Current {
     /// To be called when either of the two has changed.
+    #[inline]
     fn settle_home(&self) {
         let scheduler = self.scheduler.get();
         self.home.set(if scheduler.is_null() {
@@ -103,6 +104,7 @@ pub(crate) fn ambient() -> *const Shared {
 pub(crate) struct Ambient(*const Shared);
 
 /// Begins to wait for an executor, which outlives the answer.
+#[inline]
 pub(crate) fn wait_for(scheduler: *const Shared) -> Ambient {
     CURRENT.with(|current| {
         let before = current.ambient.replace(scheduler);
@@ -112,6 +114,7 @@ pub(crate) fn wait_for(scheduler: *const Shared) -> Ambient {
 }
 
 impl Drop for Ambient {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.with(|current| {
             current.ambient.set(self.0);

@@ -71,6 +71,11 @@ impl Parker {
         if self.spin() {
             return true;
         }
+        self.park_at_once(timeout)
+    }
+
+    /// As [`park`](Self::park), for an owner that has waited awake already.
+    pub(crate) fn park_at_once(&self, timeout: Option<Duration>) -> bool {
         let mut guard = self.lock.lock();
         if self
             .state

@@ -20,7 +20,7 @@
 //!
 //! [`schedule`] takes the executor that the task was [bound](bind) to; without one, that of the current thread;
 //! without one, the global one. It never runs the task in place: on a worker, the task goes to the back of the
-//! worker's own queue.
+//! worker's own queue; if that is long, to the back of those that are in the cache, a few times in a row at most.
 //!
 //! # Examples
 //!

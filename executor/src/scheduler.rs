@@ -236,6 +236,8 @@ impl Shared {
                     Place::Next if !current::wakes_to_back() => unsafe { queue.push_lifo(task) },
                     // SAFETY: (1).
                     Place::Next | Place::Back => unsafe { queue.push_back(task) },
+                    // SAFETY: (1).
+                    Place::Near => unsafe { queue.push_near(task) },
                 }
             }
         }
@@ -390,6 +392,8 @@ impl Pool {
 enum Place {
     /// Before all others, within bounds.
     Next,
+    /// Behind those that are in the cache, within bounds.
+    Near,
     Back,
 }
 
@@ -413,7 +417,7 @@ pub(crate) unsafe fn schedule_woken(task: NonNull<TaskHeader>) {
     }
 }
 
-/// Queues a runnable on the executor that this thread works for.
+/// Queues a continuation on the executor that this thread works for.
 ///
 /// # Safety
 ///
@@ -424,7 +428,7 @@ pub(crate) unsafe fn schedule_here(scheduler: *const Shared, task: NonNull<TaskH
     // SAFETY: (2) so it is alive.
     let shared = unsafe { &*scheduler };
     // SAFETY: 1. is ours; 2. likewise.
-    unsafe { shared.push_here(task, Place::Back) };
+    unsafe { shared.push_here(task, Place::Near) };
 }
 
 /// Queues a runnable from a thread that does not work for its executor.
@@ -463,8 +467,10 @@ pub(crate) unsafe fn retain(scheduler: *const Shared) -> Arc<Shared> {
 pub(crate) unsafe fn schedule_again(task: NonNull<TaskHeader>) {
     // SAFETY: (1).
     let scheduler = unsafe { task.as_ref() }.scheduler();
-    // SAFETY: 1. is ours. 2. (2).
-    unsafe { schedule_here(scheduler, task) };
+    // SAFETY: (2) so it is alive.
+    let shared = unsafe { &*scheduler };
+    // SAFETY: 1. is ours. 2. likewise.
+    unsafe { shared.push_here(task, Place::Back) };
 }
 
 /// Takes a task that is about to complete out of the registry.

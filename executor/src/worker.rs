@@ -31,6 +31,15 @@ const WORTHWHILE: usize = 64;
 /// A worker takes some of the queue of another that is longer than its own by so many and an eighth.
 const UNEVEN: usize = 256;
 
+/// Looks for work before a worker falls asleep: at least, at first and at most. A look takes some 40 ns, falling asleep
+/// and being woken some 10 us; the number follows success. Meanwhile the worker counts as searching, so that whoever
+/// makes work wakes nobody.
+const LINGER: (u32, u32, u32) = if cfg!(any(loom, miri)) {
+    (0, 0, 0)
+} else {
+    (8, 64, 256)
+};
+
 /// How often the watch looks, at first and at most.
 const WATCH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
 
@@ -51,6 +60,8 @@ struct Worker<'a> {
     /// The watch found that work waits: brisk workers may be stolen from until nothing is found.
     licence: Cell<bool>,
     brisk: Cell<bool>,
+    /// Looks that the next pause between two tasks is worth.
+    linger: Cell<u32>,
     sampled: Cell<Instant>,
     random: Cell<u64>,
 }
@@ -100,6 +111,7 @@ impl<'a> Worker<'a> {
             searching: Cell::new(false),
             licence: Cell::new(false),
             brisk: Cell::new(pool.idle.is_brisk(index)),
+            linger: Cell::new(LINGER.1),
             sampled: Cell::new(Instant::now()),
             random: Cell::new(0x9e37_79b9_7f4a_7c15 ^ (index as u64 + 1)),
         }
@@ -111,6 +123,7 @@ impl<'a> Worker<'a> {
                 Some(task) => self.run(task),
                 None => match self.search() {
                     Some(task) => self.run(task),
+                    None if self.linger(&done) => {}
                     None => self.sleep(&done),
                 },
             }
@@ -171,7 +184,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Makes long queues equally long, little by little, so that their tasks have their turns equally often: a theft
-    /// moves a batch, however long the queue it was taken from.
+    /// moves a batch, however long the queue it was taken from. Only those move whose turn is far off: they are in
+    /// nobody's cache.
     fn level(&self) {
         let workers = self.pool.sites.len();
         if workers == 1 {
@@ -180,7 +194,10 @@ impl<'a> Worker<'a> {
         let victim = (self.index + 1 + self.random(workers - 1)) % workers;
         let own = self.site.queue.len();
         if self.pool.sites[victim].queue.len() > own + own / 8 + UNEVEN {
-            self.steal(victim);
+            let stolen = self.pool.sites[victim]
+                .queue
+                .steal_overflow(&self.site.queue);
+            self.site.counters.add_steals(stolen);
         }
     }
 
@@ -211,7 +228,12 @@ impl<'a> Worker<'a> {
     /// Ends our search: it was successful, or is pointless.
     fn found(&self) {
         self.searching.set(false);
-        if self.pool.idle.end_search() && !self.shared.injector.is_empty() {
+        let last = self.pool.idle.end_search();
+        if self.brisk.get() && self.pool.idle.is_watched() {
+            // we come by in a moment, and if not, the watch sees it
+            return;
+        }
+        if last && !self.shared.injector.is_empty() {
             // others may have relied on us to find what is there
             if let Some(sleeper) = self.pool.idle.claim_for_surplus() {
                 self.pool.unpark(sleeper);
@@ -236,6 +258,26 @@ impl<'a> Worker<'a> {
         }
         self.licence.set(false);
         self.take_injected()
+    }
+
+    /// Waits awake for a moment. `true`: there may be something to do.
+    fn linger(&self, done: &impl Fn() -> bool) -> bool {
+        if !self.searching.get() {
+            // another one does
+            return false;
+        }
+        let looks = self.linger.get();
+        for look in 1..=looks {
+            std::hint::spin_loop();
+            // the others' queues more rarely: looking at them slows them down
+            let others = look.is_multiple_of(8) && self.something_to_do();
+            if others || !self.shared.injector.is_empty() || done() {
+                self.linger.set((looks * 2).min(LINGER.2));
+                return true;
+            }
+        }
+        self.linger.set((looks / 2).max(LINGER.0));
+        false
     }
 
     fn steal(&self, victim: usize) -> bool {
@@ -274,6 +316,7 @@ impl<'a> Worker<'a> {
             self.wake_up();
             return;
         }
+        let slept = Instant::now();
         let mut watching = false;
         let mut interval = WATCH.0;
         let mut waiting = 0;
@@ -290,7 +333,7 @@ impl<'a> Worker<'a> {
                 Wait::For(timer) => Some(watch.map_or(timer, |watch| watch.min(timer))),
                 Wait::Forever | Wait::Advanced => watch,
             };
-            let notified = self.site.parker.park(timeout);
+            let notified = self.site.parker.park_at_once(timeout);
             if timer != Wait::Forever {
                 self.shared.timers.back();
             }
@@ -304,7 +347,7 @@ impl<'a> Worker<'a> {
                     self.licence.set(true);
                     self.wake_up();
                     self.end_watch();
-                    self.refresh();
+                    self.refresh(slept);
                     return;
                 }
                 seen = now;
@@ -314,20 +357,20 @@ impl<'a> Worker<'a> {
                     self.pool.idle.end_watch();
                     if self.something_to_do() {
                         self.wake_up();
-                        self.refresh();
+                        self.refresh(slept);
                         return;
                     }
                 }
             } else if self.something_to_do() || done() {
                 self.wake_up();
-                self.refresh();
+                self.refresh(slept);
                 return;
             }
         }
         if watching {
             self.end_watch();
         }
-        self.refresh();
+        self.refresh(slept);
         // notified: by a claim, which counted us as searching, or by `done` becoming true, with our bit still set
         if idle.sleeps(self.index) {
             self.wake_up();
@@ -336,10 +379,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The clock ran while we slept.
-    fn refresh(&self) {
-        self.sampled.set(Instant::now());
-        self.ticks.set(0);
+    /// The clock ran while we slept, but no task of ours.
+    fn refresh(&self, slept: Instant) {
+        self.sampled.set(self.sampled.get() + slept.elapsed());
     }
 
     fn end_watch(&self) {

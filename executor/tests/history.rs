@@ -541,3 +541,99 @@ fn a_random_mix_leaves_nothing_behind() {
         assert_eq!(live.load(Ordering::SeqCst), 0, "seed {seed}");
     }
 }
+
+/// Double polls: wakes from several threads while a task runs never make it run on two workers at once.
+#[test]
+fn a_task_is_never_polled_by_two_workers_at_once() {
+    let executor = Executor::new(4);
+    let waker = Arc::new(AtomicWaker::new());
+    let polled = Arc::new(AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
+    let task = {
+        let (waker, polled) = (Arc::clone(&waker), Arc::clone(&polled));
+        let mut left = few(20_000);
+        executor.spawn(poll_fn(move |context| {
+            assert!(!polled.swap(true, Ordering::AcqRel), "two at once");
+            waker.register(context.waker());
+            // woken by others and by itself, before and after it says so
+            context.waker().wake_by_ref();
+            left -= 1;
+            polled.store(false, Ordering::Release);
+            if left == 0 {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }))
+    };
+    let wakers: Vec<_> = (0..2)
+        .map(|_| {
+            let (waker, stop) = (Arc::clone(&waker), Arc::clone(&stop));
+            thread::spawn(move || {
+                while !stop.load(Ordering::Acquire) {
+                    waker.wake();
+                    thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    let ended = block_on(task);
+    stop.store(true, Ordering::Release);
+    for waker in wakers {
+        waker.join().expect("no panic");
+    }
+    ended.expect("never two at once");
+}
+
+/// Shutdown with tasks that spawn: each starts its successor for ever, and the end comes all the same.
+#[test]
+fn a_shutdown_ends_a_lineage_of_tasks() {
+    fn next(born: Arc<AtomicUsize>, handle: midair_executor::Handle) {
+        let again = handle.clone();
+        let spawned = handle.spawn(async move {
+            born.fetch_add(1, Ordering::Relaxed);
+            yield_now().await;
+            next(born, again);
+        });
+        spawned.detach();
+    }
+    let executor = Executor::new(2);
+    let born = Arc::new(AtomicUsize::new(0));
+    for _ in 0..4 {
+        next(Arc::clone(&born), executor.handle().clone());
+    }
+    while born.load(Ordering::Relaxed) < few(1_000) {
+        thread::yield_now();
+    }
+    drop(executor);
+    assert_eq!(Arc::strong_count(&born), 1, "every task was dropped");
+}
+
+/// A waker that is dropped last, on a foreign thread, after its executor has gone: the task's memory goes with it.
+#[test]
+fn the_last_waker_may_outlive_the_executor() {
+    let (sender, receiver) = mpsc::channel();
+    let alive = Arc::new(());
+    let executor = Executor::new(2);
+    let witness = Arc::clone(&alive);
+    executor
+        .spawn(poll_fn(move |context| {
+            let _ = &witness;
+            sender.send(context.waker().clone()).expect("we listen");
+            Poll::<()>::Pending
+        }))
+        .detach();
+    let waker: Waker = receiver.recv().expect("it is polled");
+    drop(executor);
+    assert_eq!(
+        Arc::strong_count(&alive),
+        1,
+        "the future was dropped at the end"
+    );
+    thread::spawn(move || {
+        waker.wake_by_ref();
+        drop(waker);
+    })
+    .join()
+    .expect("no panic");
+}

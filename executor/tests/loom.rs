@@ -232,6 +232,31 @@ fn two_thieves_and_the_owner_share_without_a_double() {
 }
 
 #[test]
+fn a_thief_may_be_stolen_from_meanwhile() {
+    model(2, || {
+        let queue = Queue::default();
+        queue.push(1);
+        queue.push(2);
+        let own = StdArc::new(Queue::default());
+        own.push(0);
+        let second = {
+            let own = StdArc::clone(&own);
+            thread::spawn(move || {
+                let theirs = Queue::default();
+                own.steal(&theirs);
+                std::iter::from_fn(|| theirs.pop()).collect::<Vec<_>>()
+            })
+        };
+        queue.steal(&own);
+        let mut taken: Vec<_> = std::iter::from_fn(|| own.pop()).collect();
+        taken.extend(std::iter::from_fn(|| queue.pop()));
+        taken.extend(second.join().unwrap());
+        taken.sort_unstable();
+        assert_eq!(taken, [0, 1, 2]);
+    });
+}
+
+#[test]
 fn the_slot_of_the_newest_gives_each_item_once() {
     model(3, || {
         let queue = StdArc::new(Queue::default());

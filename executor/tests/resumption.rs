@@ -167,3 +167,66 @@ fn a_foreign_thread_schedules_while_the_executor_ends() {
         assert_eq!(run + cancelled, 1);
     }
 }
+
+/// Far more than a ring holds, all of which schedule themselves again: each has its turns little by little.
+#[test]
+fn a_long_queue_of_continuations_goes_round_evenly() {
+    #[repr(C)]
+    struct Turn {
+        header: TaskHeader,
+        index: usize,
+        turns: Arc<Vec<AtomicU32>>,
+        uneven: Arc<AtomicU32>,
+        done: mpsc::Sender<()>,
+    }
+    const TURNS: u32 = 40;
+    static TABLE: TaskVtable = TaskVtable::new(turn, turn);
+    unsafe fn turn(task: NonNull<TaskHeader>) {
+        // SAFETY: every queued header with this table is the front of a leaked `Turn`.
+        let this = unsafe { Box::from_raw(task.cast::<Turn>().as_ptr()) };
+        let turns = this.turns[this.index].fetch_add(1, Ordering::Relaxed) + 1;
+        // the one farthest away from us in the line is a good witness of all others
+        let other = (this.index + this.turns.len() / 2) % this.turns.len();
+        let ahead = turns.saturating_sub(this.turns[other].load(Ordering::Relaxed));
+        this.uneven.fetch_max(ahead, Ordering::Relaxed);
+        if turns == TURNS {
+            this.done.send(()).expect("somebody waits");
+        } else {
+            // SAFETY: 1. the header comes first. 2. it is leaked until `turn`. 3. everything in it is `Send`.
+            unsafe { resumption::schedule(NonNull::from(Box::leak(this)).cast()) };
+        }
+    }
+    let count = if cfg!(miri) { 600 } else { 3_000 };
+    let turns: Arc<Vec<AtomicU32>> = Arc::new((0..count).map(|_| AtomicU32::new(0)).collect());
+    let uneven = Arc::new(AtomicU32::new(0));
+    let (done, all) = mpsc::channel();
+    let executor = Executor::new(1);
+    let spawned = {
+        let (turns, uneven) = (Arc::clone(&turns), Arc::clone(&uneven));
+        executor.spawn(async move {
+            for index in 0..count {
+                let task = Box::new(Turn {
+                    header: TaskHeader::new(&TABLE),
+                    index,
+                    turns: Arc::clone(&turns),
+                    uneven: Arc::clone(&uneven),
+                    done: done.clone(),
+                });
+                // SAFETY: as in `turn`.
+                unsafe { resumption::schedule(NonNull::from(Box::leak(task)).cast()) };
+            }
+        })
+    };
+    executor.block_on(spawned).expect("no panic");
+    for _ in 0..count {
+        all.recv().expect("each sends");
+    }
+    // a cohort has eight turns on average, and those at its front may have a few more
+    let uneven = uneven.load(Ordering::Relaxed);
+    assert!(uneven <= 16, "one was {uneven} turns ahead of another");
+    assert!(
+        turns
+            .iter()
+            .all(|turns| turns.load(Ordering::Relaxed) == TURNS)
+    );
+}

@@ -8,15 +8,20 @@
 //! What does not fit is *staged* first, in a list of the worker's own, and spliced onto the overflow when the run is
 //! over: one lock for a run, however much it spawns.
 //!
-//! Ring and overflow together are one first-in first-out queue.
+//! Ring and overflow together are one first-in first-out queue, but for one thing: while there is an overflow, a
+//! continuation that is scheduled again stays in the ring for a few rounds ([`push_near`](Local::push_near)). So the
+//! tasks of one refill (the *cohort*) have some turns while they are in the cache, then all go to the back.
 
 use std::ptr::{self, NonNull};
 
 use crate::queue::list::List;
 use crate::queue::ring::{BATCH, Ring};
-use crate::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use crate::sync::{Mutex, UnsafeCell};
 use crate::task::header::TaskHeader;
+
+/// So many turns more, on average, does the cohort of a refill have before the next one is taken in.
+const ROUNDS: u32 = if cfg!(loom) { 1 } else { 7 };
 
 /// The queue of one worker.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(crate) struct Local {
     overflow: Mutex<List>,
     /// What did not fit during this run; touched by the worker only.
     staged: UnsafeCell<List>,
+    /// How many may still stay in the ring though others wait in the overflow; written by the worker only.
+    near: AtomicU32,
 }
 
 // SAFETY: `staged` is touched by the worker only; the rest is made for sharing.
@@ -40,6 +47,7 @@ impl Local {
             overflow_len: AtomicUsize::new(0),
             overflow: Mutex::new(List::new()),
             staged: UnsafeCell::new(List::new()),
+            near: AtomicU32::new(0),
         }
     }
 
@@ -98,6 +106,23 @@ impl Local {
         }
         // SAFETY: (1).
         unsafe { self.stage(task) };
+    }
+
+    /// Puts a runnable at the back of the cohort, as long as that has turns left; then at the very back. Called by the
+    /// worker only.
+    ///
+    /// # Safety
+    ///
+    /// 1. The caller holds the runnable and gives it up.
+    #[inline]
+    pub(crate) unsafe fn push_near(&self, task: NonNull<TaskHeader>) {
+        let near = self.near.load(Ordering::Relaxed);
+        if near != 0 && self.ring.push(task) {
+            self.near.store(near - 1, Ordering::Relaxed);
+            return;
+        }
+        // SAFETY: (1).
+        unsafe { self.push_back(task) };
     }
 
     #[inline]
@@ -165,6 +190,13 @@ impl Local {
             self.publish_staged();
         }
         let mut front = self.take_overflow(BATCH);
+        let turns = if self.overflow_len.load(Ordering::Relaxed) == 0 {
+            // all that is here fits: nobody waits longer than a round
+            0
+        } else {
+            u32::try_from(front.len()).expect("a batch") * ROUNDS
+        };
+        self.near.store(turns, Ordering::Relaxed);
         let first = front.pop_front();
         while let Some(task) = front.pop_front() {
             let pushed = self.ring.push(task);
@@ -180,15 +212,18 @@ impl Local {
         front
     }
 
-    /// Takes part of what waits here and puts it at the back of the thief's own queue `into`. Answers how many.
+    /// Takes part of what waits here and puts it into the thief's own queue `into`: at the back, or, if that has an
+    /// overflow, before it. Answers how many.
     pub(crate) fn steal(&self, into: &Self) -> usize {
-        let stolen = self.ring.steal(|task| {
-            // SAFETY: the theft gave us its runnable.
-            unsafe { into.push_back(task) };
-        });
+        let stolen = self.ring.steal(&into.ring);
         if stolen != 0 || self.overflow_len.load(Ordering::Acquire) == 0 {
             return stolen;
         }
+        self.steal_overflow(into)
+    }
+
+    /// Takes a batch of those whose turn is far off. Answers how many.
+    pub(crate) fn steal_overflow(&self, into: &Self) -> usize {
         let list = self.take_overflow(BATCH);
         let count = list.len();
         into.append(list);

@@ -102,32 +102,35 @@ impl Ring {
         None
     }
 
-    /// Takes up to half of the runnables, at least one if there is any, and hands each to `take`, oldest first.
-    /// Called by any thread. Answers how many it took.
-    pub(crate) fn steal(&self, mut take: impl FnMut(NonNull<TaskHeader>)) -> usize {
-        let mut stolen = [ptr::null_mut::<TaskHeader>(); BATCH];
+    /// Takes up to half of the runnables, at least one if there is any, and puts them at the back of `into`, oldest
+    /// first, as far as they fit. Called by the worker whose ring `into` is. Answers how many it took.
+    ///
+    /// They are copied into free slots first, which nobody looks at before the tail says so: no buffer in between.
+    pub(crate) fn steal(&self, into: &Self) -> usize {
+        let end = into.tail.0.load(Ordering::Relaxed);
+        // Acquire: as in `push`
+        let room = CAPACITY - distance(into.head.0.load(Ordering::Acquire), end);
         let mut head = self.head.0.load(Ordering::Acquire);
         loop {
             // Acquire: the slots up to `tail` are written
             let available = distance(head, self.tail.0.load(Ordering::Acquire));
-            let count = available.div_ceil(2).min(BATCH);
+            let count = available.div_ceil(2).min(BATCH).min(room);
             if count == 0 {
                 return 0;
             }
-            for (offset, place) in (0u64..).zip(&mut stolen[..count]) {
-                *place = self.slots[slot(head + offset)].load(Ordering::Relaxed);
+            let added = count as u64;
+            for offset in 0..added {
+                let task = self.slots[slot(head + offset)].load(Ordering::Relaxed);
+                into.slots[slot(end + offset)].store(task, Ordering::Relaxed);
             }
             match self.head.0.compare_exchange(
                 head,
-                head + count as u64,
+                head + added,
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
                 Ok(_) => {
-                    stolen[..count]
-                        .iter()
-                        .filter_map(|&task| NonNull::new(task))
-                        .for_each(&mut take);
+                    into.tail.0.store(end + added, Ordering::Release);
                     return count;
                 }
                 Err(seen) => head = seen,
