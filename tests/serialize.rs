@@ -13,7 +13,7 @@ const PROGRAM: &str = r#"(module
     (import "host" "seed" (func $seed (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 4) "\05")
-    (func $square (param i32) (result i32) (i32.mul (local.get 0) (local.get 0)))
+    (func $square (param i32) (result i32) (block (result i32) (i32.mul (local.get 0) (local.get 0))))
     (func (export "run") (param $n i32) (result i32) (local $sum i32)
         (local.set $sum (i32.add (call $seed) (i32.load8_u (i32.const 4))))
         (loop $again

@@ -89,10 +89,6 @@ pub(crate) fn emit(
 /// Frames are at most that large; larger ones stay in tier-0.
 const MAX_FRAME: u32 = 1 << 20;
 
-/// What calls nothing and has a frame of at most so many bytes, as a host stub, uses the room that lies below the stack limit
-/// for helpers.
-const SMALL_FRAME: u32 = 256;
-
 /// So many blocks are moved to rotate loops.
 const MAX_ROTATED: usize = 1 << 16;
 
@@ -302,15 +298,6 @@ impl Emit<'_> {
             }
             CodeKind::Tier0 | CodeKind::Tier1 => {
                 self.masm.enter_frame();
-                if self.sites.is_empty() && self.frame_size <= SMALL_FRAME {
-                    // it calls nothing but helpers, and the caller has tested the limit
-                    if self.frame_size > 0 {
-                        let size = self.frame_size.cast_signed();
-                        self.masm
-                            .lea(Width::W64, STACK, masm::Mem::new(FRAME, -size));
-                    }
-                    return;
-                }
                 let overflow = self.masm.label();
                 self.masm.make_room(self.frame_size, overflow);
                 let offset = self.entry_offset();

@@ -1,5 +1,4 @@
-;;! Functions so small that a caller may do what they do itself: locals that begin as zeros each time, results in order,
-;;! values beneath the arguments, globals, and an await between two such calls.
+;;! Functions small enough to be copied into their caller: their zeroed locals, results in order, globals, an await between.
 ;;! invoke "run" (i32 5) => (i64 3363)
 ;;! invoke "run" (i32 0) => (i64 682)
 ;;! osr headers: 1

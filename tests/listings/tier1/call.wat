@@ -1,26 +1,35 @@
-;; A call: arguments in registers, what lives across it in slots.
+;; A call: arguments in registers, what lives across it in slots. The callee may trap, so it is not copied.
 ;;! tier = 1
 ;;! func = caller
 ;;! sections = entry block*
 (module
-  (func $callee (param i32 f64) (result i32) (local.get 0))
+  (func $callee (param i32 f64) (result i32) (i32.div_u (i32.const 100) (local.get 0)))
   (func (export "caller") (param i32 f64) (result i32)
     (i32.add (call $callee (i32.const 7) (local.get 1)) (local.get 0))))
 
-;; tier-1 caller: frame 16, code 359
+;; tier-1 caller: frame 32, code 609
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
 ;;   lea rsp, [rbp+frame_end]
 ;;   cmp rsp, [r15+stack_limit]
-;;   jb L4
+;;   jb L7
 ;; block0:
 ;;   cmp dword ptr [r15+checkpoint], 0
 ;;   jne checkpoint0
 ;; L0:
-;;   lea eax, [rdi+7]
+;;   mov [rbp+spill0], rdi
+;;   mov edi, 7
+;;   mov r11, [r15+entries]
+;;   call qword ptr [r11+func0.code]               ; func0
+;;   test ecx, ecx
+;;   jne suspend1
+;; L1:
+;;   mov rdi, [rbp+spill0]
+;;   add eax, edi
 ;;   mov ecx, 0
 ;;   leave
 ;;   ret
 ;; ...
-;; site0 @0x2c: image of 2 words; local0=image0 local1=image1
+;; site0 @0x30: image of 2 words; local0=image0 local1=image1
+;; site1 @0x34: image of 1 words; local0=image0
