@@ -356,7 +356,7 @@ fn calls_that_are_dropped_leave_their_blocks_to_their_own_instance() {
     let before = resident();
     for _ in 0..100_000 {
         let mut call = std::pin::pin!(run.call_async(&mut store, 16));
-        let poll = std::future::Future::poll(
+        let poll = Future::poll(
             call.as_mut(),
             &mut std::task::Context::from_waker(std::task::Waker::noop()),
         );

@@ -440,7 +440,7 @@ impl Module {
 
     fn element_segment(
         &mut self,
-        segment: wasmparser::Element<'_>,
+        segment: Element<'_>,
     ) -> Result<ElementSegment, BinaryReaderError> {
         let (ty, items) = match segment.items {
             ElementItems::Functions(functions) => {
