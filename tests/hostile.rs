@@ -231,7 +231,15 @@ fn modules_with_flipped_bits_are_refused_or_run_within_their_limits() {
     assert!(tally.called > 300, "{tally:?}");
 }
 
-/// The checksum of a prepared module, made right again: the flipped bits are to reach what is behind it.
+/// Makes the checksum of a prepared module right again (bytes 24 to 32; FNV-1a of all others): damage that was meant.
+fn forge_checksum(prepared: &mut [u8]) {
+    let others = prepared[..24].iter().chain(&prepared[32..]);
+    let sum = others.fold(0xcbf2_9ce4_8422_2325, |sum: u64, &byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    prepared[24..32].copy_from_slice(&sum.to_le_bytes());
+}
+
 fn flip_prepared(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut flipped = bytes.to_vec();
     let at = random.below(flipped.len());
@@ -261,6 +269,29 @@ fn prepared_modules_cut_off_or_with_flipped_bits_are_errors() {
             );
         }
     }
+}
+
+#[test]
+fn forged_prepared_modules_are_validated_as_others_are() {
+    let engine = engine();
+    let mut random = Random(7);
+    let (mut refused, mut accepted) = (0, 0);
+    for (name, bytes) in binaries() {
+        let module = Module::new(&engine, &bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let prepared = module.serialize();
+        let mut same = prepared.clone();
+        forge_checksum(&mut same);
+        assert_eq!(same, prepared, "the checksum is as it was");
+        for _ in 0..20 * times() {
+            let mut forged = flip_prepared(&prepared, &mut random);
+            forge_checksum(&mut forged);
+            match Module::deserialize(&engine, &forged) {
+                Ok(_) => accepted += 1,
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 500 && accepted > 100, "{refused} {accepted}");
 }
 
 #[test]

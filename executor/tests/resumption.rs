@@ -179,7 +179,7 @@ fn a_long_queue_of_continuations_goes_round_evenly() {
         uneven: Arc<AtomicU32>,
         done: mpsc::Sender<()>,
     }
-    const TURNS: u32 = 40;
+    const TURNS: u32 = if cfg!(miri) { 10 } else { 40 };
     static TABLE: TaskVtable = TaskVtable::new(turn, turn);
     unsafe fn turn(task: NonNull<TaskHeader>) {
         // SAFETY: every queued header with this table is the front of a leaked `Turn`.
@@ -196,7 +196,7 @@ fn a_long_queue_of_continuations_goes_round_evenly() {
             unsafe { resumption::schedule(NonNull::from(Box::leak(this)).cast()) };
         }
     }
-    let count = if cfg!(miri) { 600 } else { 3_000 };
+    let count = if cfg!(miri) { 300 } else { 3_000 };
     let turns: Arc<Vec<AtomicU32>> = Arc::new((0..count).map(|_| AtomicU32::new(0)).collect());
     let uneven = Arc::new(AtomicU32::new(0));
     let (done, all) = mpsc::channel();
