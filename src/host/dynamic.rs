@@ -7,15 +7,13 @@
 
 use crate::{
     async_caller::AsyncCaller,
-    dispatch::WaitingGuard,
     error::{CompileError, Error, Result},
     host::{
-        Awaiter, Call, HostClosure, HostFunc, HostResult, IntoFunc, LeafSlot, LeafVtable,
-        async_closure, awaiter_closure, new_leaf,
+        Awaiter, Call, HostClosure, HostFunc, HostResult, IntoFunc, LeafVtable, async_closure,
+        awaiter_closure, future::start_future,
     },
     instance::{Func, Provided},
     store::{AsContextMut, Caller, CorePtr, StoreCore},
-    task_context::Inside,
     values::{Val, WasmParams, store_of, write_result},
 };
 use midair_continuation::header::payload;
@@ -29,7 +27,7 @@ use std::{
     pin::Pin,
     ptr::NonNull,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 /// Most parameters, and most results, that a function type may have, as in modules.
@@ -138,6 +136,14 @@ struct DynamicFuture {
     ty: Arc<FuncType>,
 }
 
+impl Future for DynamicFuture {
+    type Output = Result<Vec<Val>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
 /// The vtable of its leaf.
 static DYNAMIC_FUTURE: LeafVtable = LeafVtable::future(
     // SAFETY: the leaf's payload is a `DynamicFuture`.
@@ -186,57 +192,20 @@ where
             let DynamicAsync { closure, ty } = call.closure;
             // SAFETY: a host stub's words, in a store that the call uses.
             let params = unsafe { params(ty, words, call.core_ptr()) };
-            let number = call.core().activations.next_number();
-            let caller = AsyncCaller::new(call.core().id, number, call.instance);
-            // SAFETY: the live context of the stub that called.
-            let context = unsafe { &mut *call.context };
-            let leaf = new_leaf(context, size_of::<DynamicFuture>(), &DYNAMIC_FUTURE, number);
-            let mut slot = LeafSlot {
-                leaf,
-                context: call.context,
-                initialized: false,
-            };
-            let inside = Inside::begin();
-            let future = DynamicFuture {
+            let build = |caller| DynamicFuture {
                 future: Box::pin(closure(caller, params)),
                 ty: Arc::clone(ty),
             };
-            // SAFETY: the block has room for it.
-            unsafe { payload(leaf).cast::<DynamicFuture>().write(future) };
-            slot.initialized = true;
-            // SAFETY: just written.
-            let waiting = unsafe { payload(leaf).cast::<DynamicFuture>().as_mut() };
-            let core = NonNull::from(call.core());
-            // SAFETY: the stub's frame, while its shim runs.
-            let _waiting = unsafe { WaitingGuard::frames(core, call.frame) };
-            let poll = crate::dispatch::with_current(core, number, || {
-                let future = waiting.future.as_mut();
-                // SAFETY: set by whoever polls this call, who is above on this stack.
-                match unsafe { (*core.as_ptr()).activations.waker_context() } {
-                    Some(cx) => future.poll(cx),
-                    None => future.poll(&mut Context::from_waker(Waker::noop())),
-                }
-            });
-            match poll {
-                Poll::Ready(results) => {
-                    drop(slot);
-                    // SAFETY: the call uses its store.
-                    let results = unsafe { result_words(ty, &results?, call.core_ptr()) }?;
-                    // SAFETY: a host stub's words.
-                    unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
-                        .copy_from_slice(&results);
-                    Ok(EXIT_RETURNED)
-                }
-                Poll::Pending => {
-                    if call.core().activations.is_sync() {
-                        return Err(call.cannot_suspend());
-                    }
-                    std::mem::forget(slot);
-                    // SAFETY: the future's leaf, ours until the guest has unwound.
-                    unsafe { inside.pending(leaf) };
-                    Ok(call.suspend(leaf))
-                }
-            }
+            let finish = |results: Result<Vec<Val>>| {
+                // SAFETY: the call uses its store.
+                let results = unsafe { result_words(ty, &results?, call.core_ptr()) }?;
+                // SAFETY: a host stub's words.
+                unsafe { std::slice::from_raw_parts_mut(words, results.len()) }
+                    .copy_from_slice(&results);
+                Ok(())
+            };
+            // SAFETY: the vtable of such leaves; a box and a pointer fit any.
+            unsafe { start_future(&call, &DYNAMIC_FUTURE, build, finish) }
         })
     }
     check_type(&ty)?;

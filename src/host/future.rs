@@ -80,25 +80,24 @@ where
                 call.core().activations.boxed_futures += 1;
                 // SAFETY: as above.
                 unsafe {
-                    start_future(&call, words, |caller| {
+                    start_typed(&call, words, |caller| {
                         Box::pin((call.closure)(caller, params))
                     })
                 }
             } else {
                 // SAFETY: as above.
-                unsafe { start_future(&call, words, |caller| (call.closure)(caller, params)) }
+                unsafe { start_typed(&call, words, |caller| (call.closure)(caller, params)) }
             }
         })
     }
     HostClosure::new::<F, P, R::Results>(closure, shim::<T, F, P, Fut, R>)
 }
 
-/// Builds a future in a leaf and polls it once: ready, its results are in `words` and the leaf is gone; pending, the leaf
-/// heads the chain.
+/// As `start_future`, of a future whose type is known, with its results as `words`.
 ///
 /// # Safety
-/// `words` has one word per result.
-unsafe fn start_future<T, F, Fut, R>(
+/// `words` has one word per result; a `Fut` fits a leaf.
+unsafe fn start_typed<T, F, Fut, R>(
     call: &Call<'_, T, F>,
     words: *mut u64,
     build: impl FnOnce(crate::AsyncCaller<T>) -> Fut,
@@ -108,16 +107,40 @@ where
     Fut: Future<Output = R> + Send + 'static,
     R: HostResult,
 {
+    let finish = |output: R| {
+        let results = output.into_result()?;
+        // SAFETY: the caller's.
+        unsafe {
+            results.write(
+                std::slice::from_raw_parts_mut(words, R::Results::COUNT),
+                call.core_ptr(),
+            )
+        }
+    };
+    // SAFETY: the caller's; the vtable is the type's own.
+    unsafe { start_future(call, FutureLeaf::<Fut>::VTABLE_REF, build, finish) }
+}
+
+/// Builds a future in a leaf and polls it once: ready, `finish` puts its results where the stub finds them, and the leaf is
+/// gone; pending, the leaf heads the chain.
+///
+/// # Safety
+/// `vtable` is that of leaves whose payload is a `Fut`, and a `Fut` fits a leaf.
+pub(super) unsafe fn start_future<T, F, Fut>(
+    call: &Call<'_, T, F>,
+    vtable: &'static LeafVtable,
+    build: impl FnOnce(crate::AsyncCaller<T>) -> Fut,
+    finish: impl FnOnce(Fut::Output) -> Result<(), Error>,
+) -> Result<u32, Error>
+where
+    T: 'static,
+    Fut: Future + Send + 'static,
+{
     let number = call.core().activations.next_number();
     let caller = crate::AsyncCaller::new(call.core().id, number, call.instance);
     // SAFETY: the live context of the stub that called.
     let context = unsafe { &mut *call.context };
-    let leaf = new_leaf(
-        context,
-        size_of::<Fut>(),
-        FutureLeaf::<Fut>::VTABLE_REF,
-        number,
-    );
+    let leaf = new_leaf(context, size_of::<Fut>(), vtable, number);
     let mut slot = LeafSlot {
         leaf,
         context: call.context,
@@ -143,14 +166,7 @@ where
     match poll {
         Poll::Ready(output) => {
             drop(slot);
-            let results = output.into_result()?;
-            // SAFETY: the caller's.
-            unsafe {
-                results.write(
-                    std::slice::from_raw_parts_mut(words, R::Results::COUNT),
-                    call.core_ptr(),
-                )
-            }?;
+            finish(output)?;
             Ok(EXIT_RETURNED)
         }
         Poll::Pending => {

@@ -38,7 +38,7 @@ use std::{any::Any, fmt, ptr::NonNull, sync::Arc};
 pub(crate) use awaiter::awaiter_closure;
 pub(crate) use dynamic::{dynamic_async_closure, dynamic_closure};
 pub(crate) use future::async_closure;
-pub(crate) use leaf::{LeafKind, LeafSlot, LeafVtable, YIELD, context_of, new_leaf, vtable_of};
+pub(crate) use leaf::{LeafKind, LeafVtable, YIELD, context_of, new_leaf, vtable_of};
 pub(crate) use shim::Call;
 use shim::Shim;
 
