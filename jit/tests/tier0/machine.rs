@@ -1,5 +1,8 @@
 //! A small machine to run tier-0 code in: a context, helpers, an import that may suspend, and a dispatch loop.
 
+use crate::segments::{
+    data_drop, memory_init, no_elem_drop, no_table_fill, no_table_grow, no_table_move,
+};
 use midair_continuation::{
     Header,
     recycle::{NO_CLASS, SIZE_CLASSES, class_for_words},
@@ -279,50 +282,6 @@ unsafe extern "C" fn checkpoint(context: *mut VmContext) -> u32 {
         }
     }
     EXIT_RETURNED
-}
-
-/// Every segment is `0 1 2 .. 9` and then its number.
-unsafe extern "C" fn memory_init(
-    context: *mut VmContext,
-    segment: u32,
-    to: u32,
-    from: u32,
-    len: u32,
-) -> u32 {
-    let mut bytes: Vec<u8> = (0..10).collect();
-    bytes.extend(u8::try_from(segment));
-    // SAFETY: called by guest code that the machine entered.
-    unsafe { helpers::memory_init(&mut *context, to, from, len, &bytes) }
-}
-
-/// Overwrites the first byte with the segment's number.
-unsafe extern "C" fn data_drop(context: *mut VmContext, segment: u32) {
-    // SAFETY: called by guest code that the machine entered.
-    let status = unsafe { helpers::memory_fill(context, 0, segment, 1) };
-    assert_eq!(status, 0);
-}
-
-unsafe extern "C" fn no_table_grow(_: *mut VmContext, _: u32, _: u64, _: u32) -> u32 {
-    std::process::abort()
-}
-
-unsafe extern "C" fn no_table_fill(_: *mut VmContext, _: u32, _: u32, _: u64, _: u32) -> u32 {
-    std::process::abort()
-}
-
-unsafe extern "C" fn no_table_move(
-    _: *mut VmContext,
-    _: u32,
-    _: u32,
-    _: u32,
-    _: u32,
-    _: u32,
-) -> u32 {
-    std::process::abort()
-}
-
-unsafe extern "C" fn no_elem_drop(_: *mut VmContext, _: u32) {
-    std::process::abort()
 }
 
 unsafe extern "C" fn memory_grow(context: *mut VmContext, pages: u32) -> u32 {

@@ -16,6 +16,8 @@ mod numeric;
 mod oracle;
 mod programs;
 mod random;
+#[path = "../support/segments.rs"]
+mod segments;
 
 use midair_jit::{
     arch::masm::CpuFeatures,

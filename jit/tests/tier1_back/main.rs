@@ -5,6 +5,8 @@ mod eval;
 mod graphs;
 mod machine;
 mod operators;
+#[path = "../support/segments.rs"]
+mod segments;
 mod suspend;
 
 use build::{Builder, listing};

@@ -20,6 +20,8 @@ mod oracle;
 mod programs;
 #[path = "../tier0/random.rs"]
 mod random;
+#[path = "../support/segments.rs"]
+mod segments;
 
 use midair_jit::{
     arch::masm::CpuFeatures,
