@@ -95,13 +95,14 @@ unsafe fn finish_sync(core: NonNull<StoreCore>, mut outcome: Outcome) -> Result<
             Outcome::Suspended(leaf) => {
                 // SAFETY: the leaf of a chain this owns.
                 let (kind, context) = unsafe { (vtable_of(leaf).kind, context_of(leaf)) };
-                assert_eq!(
-                    kind,
-                    LeafKind::Yield,
-                    "nothing else suspends beneath a synchronous call"
-                );
-                // SAFETY: the caller's; a forced suspension has no payload.
-                outcome = unsafe { StoreCore::leaf_done(core, context, leaf, Ok(())) };
+                let ready = match kind {
+                    LeafKind::Yield => Ok(()),
+                    // SAFETY: the caller's.
+                    LeafKind::Awaiter => Err(unsafe { dispatch::awaited_beneath(core, leaf) }),
+                    LeafKind::Future => unreachable!("its host function has looked at the mode"),
+                };
+                // SAFETY: the caller's; there is no payload any more.
+                outcome = unsafe { StoreCore::leaf_done(core, context, leaf, ready) };
             }
         }
     }

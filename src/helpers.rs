@@ -43,7 +43,6 @@ pub(crate) static HELPERS: Helpers = Helpers {
     table_init,
     elem_drop,
     allocate,
-    release: jit::release,
     call_count: jit::call_count,
     compile,
     patchpoint_resume: non_local_jump::patchpoint_resume,

@@ -14,7 +14,7 @@ use crate::{
     types::{ExternType, GlobalType},
     values::{Val, WasmParams, WasmResults},
 };
-use midair_continuation::recycle::FreeLists;
+use midair_continuation::{header::nobody, recycle::FreeLists};
 use midair_jit::arch::x86_64::cross_instance::{CrossCall, cross_call};
 use midair_jit::{
     runtime::context::{FuncRef, GlobalSlot, ImportEntry, TableSlot, VmContext},
@@ -687,6 +687,7 @@ impl StoreCore {
                 checkpoint: 0.into(),
                 helper_calls: 0,
                 stack_limit: usize::MAX,
+                resume_floor: usize::MAX,
                 memory_base: base,
                 memory_len: len,
                 entries: code.entries().as_ptr(),
@@ -694,9 +695,9 @@ impl StoreCore {
                 transfer: core.transfer.as_mut_ptr(),
                 chain_head: std::ptr::null_mut(),
                 chain_tail: std::ptr::null_mut(),
+                kept: nobody(),
                 results: [0; 4],
                 free_lists: FreeLists::default(),
-                host_frame: 0,
                 module: Arc::as_ptr(code),
                 host: std::ptr::null_mut(),
             },

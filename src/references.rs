@@ -318,15 +318,15 @@ impl StoreCore {
         }
         if frame != 0 {
             // SAFETY: the caller's: guest code runs, and what waits for it is there.
-            unsafe { self.mark_frames(&mut marks, frame, self.activations.rest) };
+            unsafe { self.mark_frames(&mut marks, frame, self.activations.rest()) };
         }
         for waiting in &self.activations.waiting {
             match *waiting {
                 // SAFETY: a chain whose leaf is being polled.
                 Waiting::Chain(leaf) => unsafe { mark_chain(&mut marks, leaf) },
                 // SAFETY: frames above a host function that has not returned, and what waits for them.
-                Waiting::Frames(frame, rest) => unsafe {
-                    self.mark_frames(&mut marks, frame, rest);
+                Waiting::Frames(frame, _, kept) => unsafe {
+                    self.mark_frames(&mut marks, frame, (*kept).next);
                 },
             }
         }

@@ -262,7 +262,9 @@ impl StoreCore {
     pub(crate) fn forget_stack_limits(&mut self) {
         for &instance in &self.instances {
             // SAFETY: owned by this store.
-            unsafe { (*instance.as_ptr()).context.stack_limit = usize::MAX };
+            let context = unsafe { &mut (*instance.as_ptr()).context };
+            context.stack_limit = usize::MAX;
+            context.resume_floor = usize::MAX;
         }
     }
 

@@ -47,6 +47,13 @@ pub const FLAG_HOST_LEAF: u32 = 1 << 8;
 /// In `flags`: tell the runtime of each resumption (tier-up by resumption count).
 pub const FLAG_COUNT_RESUMES: u32 = 1 << 9;
 
+/// In `flags`, of a host leaf: it is the spare one of its lists, and waits for a token before a guest's continuation without
+/// flags, so that its token takes no further questions.
+pub const FLAG_STRAIGHT: u32 = 1 << 11;
+
+/// In `flags`, of a host leaf: completing it failed, and the store has the reason.
+pub const FLAG_FAILED: u32 = 1 << 12;
+
 /// What every host leaf's `site` points to begins with this.
 #[repr(C)]
 #[derive(Debug)]
@@ -56,6 +63,25 @@ pub struct LeafType {
     /// # Safety
     /// The argument is a live leaf of this type whose payload is initialized; afterwards it is not.
     pub drop_payload: unsafe fn(NonNull<Header>),
+}
+
+/// A continuation that is nobody's, for places that must point to one: its site is null, which no other's is.
+///
+/// Never written to.
+pub fn nobody() -> *mut Header {
+    struct Nobody(Header);
+    // SAFETY: read only.
+    unsafe impl Sync for Nobody {}
+    static NOBODY: Nobody = Nobody(Header {
+        next: std::ptr::null_mut(),
+        resume: 0,
+        resume_address: None,
+        site: std::ptr::null(),
+        flags: 0,
+        counter: 0,
+        context: std::ptr::null_mut(),
+    });
+    (&raw const NOBODY.0).cast_mut()
 }
 
 impl Header {

@@ -27,12 +27,13 @@
 //! | moment | owner | what it may do |
 //! |---|---|---|
 //! | a guest frame runs | the guest stack | nothing is parked; finished blocks lie on the free lists |
+//! | a resumed frame runs | the dispatch loop, its continuation *kept* in the context | be suspended into it again, if it is the outermost frame; its callers wait behind it |
 //! | frames return *suspended* | the context's `chain_head`/`chain_tail` | append, never look inside |
 //! | the last frame has returned | the dispatch loop, as a [`Chain`] | hand it on, resume its leaf, or drop it |
 //! | waiting for an awaiter | the one-shot token | resume, schedule, or drop: each exactly once |
 //! | waiting for a future | the call's future (or its store, so that a leaked future leaves nothing behind) | poll the leaf |
 //! | scheduled | the executor's queue | run it or cancel it |
-//! | being resumed | the dispatch loop again | the leaf's block goes back to the free list before its caller runs |
+//! | being resumed | the dispatch loop again | the leaf's block is free before its caller runs; a frame's block, when the frame has left otherwise than into it |
 //!
 //! Passing the token *is* the transfer: no word is contended, so the await path needs no atomic read-modify-write.
 //!

@@ -6,12 +6,15 @@
 //! Blocks too large for any class have [`NO_CLASS`] in their flags and are allocated and freed one by one; their size lies in
 //! a word of its own in front of the header:
 //!
+//! Host leaves of one kind take turns in one block, the *spare leaf*: its header stays as it is, and a mark in it says
+//! whether it is in use. Which leaf may take it is told by its [`key`](leaf_key).
+//!
 //! ```text
 //!   [ size in bytes | unused ][ Header | image ... ]
 //!                              ^ the block
 //! ```
 
-use crate::header::{HEADER_SIZE, Header};
+use crate::header::{HEADER_SIZE, Header, nobody};
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
     num::NonZeroUsize,
@@ -54,7 +57,7 @@ pub const fn class_for_payload(bytes: usize) -> Option<u8> {
 pub struct FreeLists {
     /// One per size class; linked through [`Header::next`].
     pub heads: [*mut Header; SIZE_CLASSES.len()],
-    /// The host leaf that was given back last, its header as it was: the next leaf of that type needs no filling in.
+    /// The spare leaf, in use or not; [`nobody`] until there is one.
     pub spare_leaf: *mut Header,
     /// Bytes of the blocks allocated for these lists: those with a class for ever, those without until they are given back.
     /// A block may be given to other lists than it came from, so only the sum of a store's is meaningful; it wraps.
@@ -65,7 +68,7 @@ impl Default for FreeLists {
     fn default() -> Self {
         Self {
             heads: [ptr::null_mut(); SIZE_CLASSES.len()],
-            spare_leaf: ptr::null_mut(),
+            spare_leaf: nobody(),
             allocated: 0,
         }
     }
@@ -108,6 +111,10 @@ impl FreeLists {
     /// 2. Nothing uses it any more, and its payload has been dropped.
     #[inline]
     pub unsafe fn give(&mut self, mut block: NonNull<Header>) {
+        if block.as_ptr() == self.spare_leaf {
+            // SAFETY: (2).
+            return unsafe { leave_spare(block) };
+        }
         // SAFETY: (1), (2).
         let header = unsafe { block.as_mut() };
         let class = header.flags.to_le_bytes()[0];
@@ -122,37 +129,44 @@ impl FreeLists {
         }
     }
 
-    /// The leaf that was given back last, if it was of this type: its header is as it was, but for `next`.
-    #[inline]
-    pub fn take_leaf(&mut self, leaf_type: *const ()) -> Option<NonNull<Header>> {
-        let leaf = NonNull::new(self.spare_leaf)?;
-        // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so is the spare leaf.
-        if unsafe { leaf.as_ref() }.site != leaf_type {
+    /// The spare leaf, if it is free and was of this key: all its header says is right, but for `next`.
+    #[inline(always)]
+    pub fn take_spare_leaf(&mut self, key: NonZeroUsize) -> Option<NonNull<Header>> {
+        // SAFETY: never null.
+        let leaf = unsafe { NonNull::new_unchecked(self.spare_leaf) };
+        let place = key_of(leaf);
+        // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so is the spare leaf, or it is `nobody`.
+        if unsafe { *place } != Some(key) {
             return None;
         }
-        self.spare_leaf = ptr::null_mut();
+        // SAFETY: the same, and it has a key, so it is not `nobody`.
+        unsafe { *place = key.checked_add(IN_USE) };
         Some(leaf)
     }
 
-    /// Gives a host leaf back.
+    /// Makes a leaf, just taken, the spare one, in use; unless there is one in use.
     ///
     /// # Safety
-    /// As for [`give`](Self::give).
-    #[inline]
-    pub unsafe fn give_leaf(&mut self, leaf: NonNull<Header>) {
-        let before = std::mem::replace(&mut self.spare_leaf, leaf.as_ptr());
-        if let Some(before) = NonNull::new(before) {
-            // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so was the spare leaf.
-            unsafe { self.give_cold(before) };
+    /// `leaf` was taken from these lists, and nobody uses it yet.
+    pub unsafe fn adopt_leaf(&mut self, leaf: NonNull<Header>, key: NonZeroUsize) {
+        // SAFETY: the caller's.
+        unsafe { *key_of(leaf) = key.checked_add(IN_USE) };
+        // SAFETY: never null.
+        let before = unsafe { NonNull::new_unchecked(self.spare_leaf) };
+        // SAFETY: live, or `nobody`, which has no key.
+        let taken = unsafe { *key_of(before) }.map_or(0, |key| key.get() & IN_USE);
+        if taken == 0 {
+            self.spare_leaf = leaf.as_ptr();
+            if before.as_ptr() != nobody() {
+                // SAFETY: **Invariant (a free list holds blocks of its class, unused)**: so was the spare leaf.
+                unsafe { self.give(before) };
+            }
         }
     }
 
-    /// # Safety
-    /// As for [`give`](Self::give).
-    #[cold]
-    unsafe fn give_cold(&mut self, block: NonNull<Header>) {
-        // SAFETY: the caller's.
-        unsafe { self.give(block) };
+    /// Whether that is the spare leaf.
+    pub fn is_spare(&self, leaf: NonNull<Header>) -> bool {
+        leaf.as_ptr() == self.spare_leaf
     }
 
     /// Blocks that wait for reuse.
@@ -167,9 +181,13 @@ impl FreeLists {
 
     fn free_blocks(&self) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
-        if let Some(leaf) = NonNull::new(self.spare_leaf) {
-            // SAFETY: **Invariant (a free list holds blocks of its class, unused).**
-            let class = unsafe { leaf.as_ref() }.flags.to_le_bytes()[0];
+        // SAFETY: **Invariant (a free list holds blocks of its class, unused)**, or it is in use, or `nobody`.
+        let leaf = unsafe { &*self.spare_leaf };
+        if leaf
+            .resume_address
+            .is_some_and(|key| key.get() & IN_USE == 0)
+        {
+            let class = leaf.flags.to_le_bytes()[0];
             count += 1;
             bytes += SIZE_CLASSES.get(usize::from(class)).copied().unwrap_or(0);
         }
@@ -188,7 +206,8 @@ impl FreeLists {
 
 impl Drop for FreeLists {
     fn drop(&mut self) {
-        if let Some(leaf) = NonNull::new(std::mem::replace(&mut self.spare_leaf, ptr::null_mut())) {
+        let leaf = std::mem::replace(&mut self.spare_leaf, nobody());
+        if let Some(leaf) = NonNull::new(leaf).filter(|leaf| leaf.as_ptr() != nobody()) {
             // SAFETY: unused; a leaf's flags hold its size class.
             unsafe { self.give(leaf) };
         }
@@ -201,6 +220,36 @@ impl Drop for FreeLists {
             }
         }
     }
+}
+
+/// In a leaf's key: it is in use.
+const IN_USE: usize = 1;
+
+/// Where a leaf's key is: what it is made by and for, an address of something that is aligned, and the mark. It lies where a
+/// guest's continuation has its resume address.
+#[inline(always)]
+fn key_of(leaf: NonNull<Header>) -> *mut Option<NonZeroUsize> {
+    // SAFETY: a field of a header.
+    unsafe { &raw mut (*leaf.as_ptr()).resume_address }
+}
+
+/// What a leaf that was [taken as the spare one](FreeLists::take_spare_leaf), or [adopted](FreeLists::adopt_leaf), is made by.
+///
+/// # Safety
+/// `leaf` is such a leaf.
+pub unsafe fn leaf_key(leaf: NonNull<Header>) -> usize {
+    // SAFETY: the caller's.
+    unsafe { *key_of(leaf) }.map_or(0, |key| key.get() & !IN_USE)
+}
+
+/// Gives the spare leaf back.
+///
+/// # Safety
+/// `leaf` is the spare leaf, in use, and nobody uses it any more: its payload is gone.
+#[inline(always)]
+pub unsafe fn leave_spare(leaf: NonNull<Header>) {
+    // SAFETY: the caller's: a key with its mark, which is an address without it. (An optional address is a word.)
+    unsafe { *key_of(leaf).cast::<usize>() -= IN_USE };
 }
 
 fn layout(size: usize) -> Layout {

@@ -7,6 +7,7 @@
 
 use crate::{host::HostFunc, instance::Func, resumption::Ticket, store::StoreCore};
 use midair_continuation::Header;
+use midair_jit::runtime::context::VmContext;
 use std::{
     fmt,
     ptr::{self, NonNull},
@@ -49,8 +50,9 @@ pub(crate) struct Parked {
 /// Guest frames that wait for host code which can reach the store meanwhile: what they hold is alive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Waiting {
-    /// Those above this frame, of a host function's stub, and the continuations that wait for them.
-    Frames(usize, *mut Header),
+    /// Those above this frame, of a host function's stub; where the outermost was entered; and the continuation that is kept
+    /// for it, which the rest wait behind.
+    Frames(usize, *mut VmContext, *mut Header),
     /// Those of the chain whose leaf this is, which is being polled.
     Chain(NonNull<Header>),
 }
@@ -76,8 +78,8 @@ impl WaitingGuard {
     pub(crate) unsafe fn frames(core: NonNull<StoreCore>, frame: usize) -> Option<Self> {
         // SAFETY: the caller's.
         (frame != 0).then(|| unsafe {
-            let rest = (*core.as_ptr()).activations.rest;
-            Self::new(core, Waiting::Frames(frame, rest))
+            let entered = (*core.as_ptr()).activations.entered;
+            Self::new(core, Waiting::Frames(frame, entered, (*entered).kept))
         })
     }
 }
@@ -87,8 +89,10 @@ impl Drop for WaitingGuard {
         // SAFETY: as in `new`.
         let activations = unsafe { &mut (*self.core.as_ptr()).activations };
         // guest code that ran meanwhile has left its own there
-        if let Some(Waiting::Frames(_, rest)) = activations.waiting.pop() {
-            activations.rest = rest;
+        if let Some(Waiting::Frames(_, entered, kept)) = activations.waiting.pop() {
+            activations.entered = entered;
+            // SAFETY: a context of the store, alive as long.
+            unsafe { (*entered).kept = kept };
         }
     }
 }
@@ -101,8 +105,8 @@ pub(crate) struct Activations {
     pub(crate) boxed_futures: u64,
     /// The chain of the call that borrows the store, kept here so that a leaked future leaves nothing behind.
     pub(crate) root: Option<Parked>,
-    /// The continuations that wait for the guest code that runs now, if it was resumed; what is here otherwise means nothing.
-    pub(crate) rest: *mut Header,
+    /// Where guest code was entered last; what is here while none runs means nothing.
+    pub(crate) entered: *mut VmContext,
     /// What waits for the host code that runs now and uses the store, outermost first.
     pub(crate) waiting: Vec<Waiting>,
     /// Chains of calls made by host futures of this store.
@@ -116,7 +120,7 @@ impl Default for Activations {
             numbers: 0,
             boxed_futures: 0,
             root: None,
-            rest: ptr::null_mut(),
+            entered: ptr::null_mut(),
             waiting: Vec::new(),
             nested: Vec::new(),
         }
@@ -145,6 +149,15 @@ impl Activations {
             Mode::Poll(context) => Some(unsafe { &mut *context.cast::<Context<'a>>().as_ptr() }),
             Mode::Idle | Mode::Sync(_) | Mode::Owned => None,
         }
+    }
+
+    /// The continuations that wait for the guest code that runs now.
+    ///
+    /// # Safety
+    /// Some does.
+    pub(crate) unsafe fn rest(&self) -> *mut Header {
+        // SAFETY: the caller's: the context it was entered in, and what is kept there.
+        unsafe { (*(*self.entered).kept).next }
     }
 
     /// Whether something that cannot wait runs the guest.

@@ -31,8 +31,8 @@ pub(crate) use activations::{
     Activations, Beneath, Mode, ModeGuard, Parked, Waiting, WaitingGuard,
 };
 pub(crate) use parked::{code_kinds, logical_frames};
-pub(crate) use poll::{Progress, complete, poll, poll_once};
-pub(crate) use thread::{current, current_store, stack_is_short, with_current};
+pub(crate) use poll::{Progress, awaited_beneath, complete, completed, poll, poll_once};
+pub(crate) use thread::{current, current_store, is_roomy, stack_is_short, with_current};
 
 /// How guest code left.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::{
 };
 use midair_continuation::{
     Chain, Header,
-    header::{FLAG_HOST_LEAF, FLAG_SWITCH},
+    header::{FLAG_HOST_LEAF, FLAG_STRAIGHT, FLAG_SWITCH},
 };
 use midair_jit::{
     arch::x86_64::cross_instance::switch_target,
@@ -124,6 +124,9 @@ impl StoreCore {
         leaf: NonNull<Header>,
         mut choose: impl FnMut(&mut Self, usize) -> bool,
     ) -> Result<usize, Error> {
+        // what comes behind the leaf may change, and have flags
+        // SAFETY: the caller's.
+        unsafe { (*leaf.as_ptr()).flags &= !FLAG_STRAIGHT };
         let mut position = 0;
         let mut normalized = 0;
         let mut in_vain = 0;

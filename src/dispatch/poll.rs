@@ -8,12 +8,13 @@
 use super::{Mode, ModeGuard, Outcome, Parked, Waiting, WaitingGuard, with_current};
 use crate::{
     error::{Error, NotCurrent, Pending},
-    host::{LeafKind, LeafVtable, context_of, vtable_of},
+    host::{HostFunc, LeafKind, LeafVtable, cannot_suspend, context_of, vtable_of},
+    instance::InstanceInner,
     resumption::{Parking, Resumption, Ticket, TicketState},
     store::StoreCore,
     task_context::{self, Inside},
 };
-use midair_continuation::Header;
+use midair_continuation::{Header, header::FLAG_FAILED, recycle::leaf_key};
 use midair_jit::runtime::context::VmContext;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -215,10 +216,52 @@ pub(crate) unsafe fn complete(
 ) -> Result<(), Pending> {
     // SAFETY: the caller's.
     match catch_unwind(AssertUnwindSafe(|| unsafe {
-        (vtable.complete)(leaf, context)
+        (vtable.complete)(leaf, context);
     })) {
-        Ok(result) => result.map_err(Pending::Error),
+        // SAFETY: the caller's.
+        Ok(()) => unsafe { completed(leaf, context) },
         Err(panic) => Err(Pending::Panic(panic)),
+    }
+}
+
+/// Whether completing an awaiter's leaf failed.
+///
+/// # Safety
+/// `leaf` is a live leaf of the context, just completed.
+#[inline]
+pub(crate) unsafe fn completed(
+    mut leaf: NonNull<Header>,
+    context: &VmContext,
+) -> Result<(), Pending> {
+    // SAFETY: the caller's.
+    let header = unsafe { leaf.as_mut() };
+    if header.flags & FLAG_FAILED == 0 {
+        return Ok(());
+    }
+    header.flags &= !FLAG_FAILED;
+    // SAFETY: the context is the front of its instance, whose store the caller uses.
+    let core = unsafe { &mut *(*context.host.cast::<InstanceInner>()).store.as_ptr() };
+    Err(core.pending.take().map_or_else(
+        || Pending::Error(Error::msg("no reason was left")),
+        |pending| pending.0,
+    ))
+}
+
+/// A call that cannot wait awaits: drops the awaiter. That is the error.
+///
+/// # Safety
+/// `leaf` is a live awaiter's leaf; the caller owns its chain and uses the store exclusively.
+#[cold]
+pub(crate) unsafe fn awaited_beneath(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Pending {
+    // SAFETY: the host function that made the leaf is of this store, or of what it has linked.
+    let host = unsafe { &*std::ptr::with_exposed_provenance::<HostFunc>(leaf_key(leaf)) };
+    // SAFETY: the caller's.
+    let error = cannot_suspend(unsafe { core.as_ref() }, host);
+    // SAFETY: the caller's.
+    let vtable = unsafe { vtable_of(leaf) };
+    match and_drop(core, leaf, vtable, Err(Pending::Error(error))) {
+        Err(pending) => pending,
+        Ok(()) => unreachable!("it was an error before"),
     }
 }
 

@@ -6,7 +6,7 @@
 )]
 
 use crate::{error::NotCurrent, store::StoreCore};
-use midair_jit::runtime::helpers::HELPER_STACK;
+use midair_jit::runtime::{context::VmContext, helpers::HELPER_STACK};
 use std::{
     cell::Cell,
     ptr::{self, NonNull},
@@ -80,6 +80,16 @@ pub(crate) fn stack_limit(max: usize) -> usize {
 /// Whether a poll of a host future beneath another one has no more room on this thread's stack than guest code may use.
 pub(crate) fn stack_is_short() -> bool {
     here() < stack_limit(usize::MAX)
+}
+
+/// Whether there is as much room on the stack as a resumed call should have, so that its limit may stay as it is.
+///
+/// # Safety
+/// The context is live.
+#[inline(always)]
+pub(crate) unsafe fn is_roomy(context: *const VmContext) -> bool {
+    // SAFETY: the caller's.
+    here() >= unsafe { (*context).resume_floor }
 }
 
 /// About where the stack pointer is.

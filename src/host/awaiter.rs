@@ -7,23 +7,30 @@
 
 use super::{
     HostClosure, HostFunc, HostResult, Panic,
-    leaf::{LeafKind, LeafVtable, MAX_INLINE, never_poll, take_leaf},
+    leaf::{LeafKind, LeafVtable, MAX_INLINE, context_of, never_poll, new_leaf},
     shim::{Call, suspend, words_of},
 };
 use crate::{
-    error::Pending,
+    error::{Error, Pending, WasmBacktrace},
+    instance::InstanceInner,
     resumption::Resumption,
     store::Caller,
     values::{WasmParams, WasmResults},
 };
 use midair_continuation::{
-    header::{LeafType, payload},
-    recycle::BLOCK_ALIGN,
+    Header,
+    header::{FLAG_FAILED, FLAG_STRAIGHT, LeafType, payload},
+    recycle::{BLOCK_ALIGN, leaf_key},
 };
-use midair_jit::{frame::abi::EXIT_RETURNED, runtime::context::VmContext};
+use midair_jit::{
+    frame::abi::{EXIT_RETURNED, EXIT_SUSPENDED, HostExit},
+    runtime::context::VmContext,
+};
 use std::{
     marker::PhantomData,
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr::NonNull,
 };
 
 /// Something a guest can await without a future: the raw protocol.
@@ -95,31 +102,77 @@ impl<A: Awaiter> AwaiterLeaf<A> {
             parking.park();
             awaiter.on_completed(resumption);
         },
-        size: size_of::<A>(),
         complete: |leaf, context| {
             // SAFETY: the leaf's payload is an `A`, taken out once.
             let awaiter = unsafe { payload(leaf).cast::<A>().read() };
-            awaiter.get_result().into_result()?.put(context)
+            let done = awaiter.get_result().into_result();
+            if let Err(error) = done.and_then(|results| results.put(context)) {
+                // SAFETY: a live leaf of the context.
+                unsafe { fail(leaf, context, error) };
+            }
         },
     };
 
     const VTABLE_REF: &'static LeafVtable = &Self::VTABLE;
 }
 
-/// The result was there already.
+/// Completing a leaf failed.
 ///
 /// # Safety
-/// The arguments are a host stub's.
-#[inline(never)]
-unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
-    context: *mut VmContext,
-    host: *const HostFunc,
-    words: *mut u64,
-    awaiter: A,
-) -> u32 {
+/// `leaf` is a live awaiter's leaf, of this context, whose store is used exclusively.
+#[cold]
+unsafe fn fail(mut leaf: NonNull<Header>, context: &mut VmContext, error: Error) {
     // SAFETY: the caller's.
+    let header = unsafe { leaf.as_mut() };
+    header.flags = header.flags & !FLAG_STRAIGHT | FLAG_FAILED;
+    // SAFETY: the context is the front of its instance.
+    let core = unsafe { &mut *(*context.host.cast::<InstanceInner>()).store.as_ptr() };
+    core.set_pending(Pending::Error(error), WasmBacktrace::default());
+}
+
+/// An awaiter in its leaf, which is being asked. Dropped, it takes the awaiter with it, not the leaf.
+struct Asked<A>(NonNull<Header>, PhantomData<A>);
+
+impl<A> Drop for Asked<A> {
+    fn drop(&mut self) {
+        // SAFETY: the leaf's payload is an `A`, dropped once.
+        unsafe { payload(self.0).cast::<A>().drop_in_place() };
+    }
+}
+
+/// The awaiter has its result already; or it, or what makes it, panicked.
+///
+/// # Safety
+/// `leaf` is what the shim has taken; it has its awaiter, or with a panic, none.
+#[cold]
+#[inline(never)]
+unsafe fn not_suspended<T: 'static, F, P: WasmParams, A: Awaiter>(
+    leaf: NonNull<Header>,
+    panic: Option<Panic>,
+) -> HostExit {
+    // SAFETY: the leaf's fields are as the shim has set them.
+    let (context, host, words) = unsafe {
+        (
+            context_of(leaf),
+            std::ptr::with_exposed_provenance::<HostFunc>(leaf_key(leaf)),
+            leaf.as_ref().next.cast::<u64>(),
+        )
+    };
+    // SAFETY: those of the stub that called.
     let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
-    let written = awaiter.get_result().into_result().and_then(|results| {
+    // SAFETY: the live context of the stub that called.
+    let lists = unsafe { &mut (*context).free_lists };
+    if let Some(panic) = panic {
+        // SAFETY: it has no payload, and hangs in no chain.
+        unsafe { lists.give(leaf) };
+        return call.trapped(Pending::Panic(panic)).into();
+    }
+    // SAFETY: the leaf's payload is an `A`, taken once.
+    let awaiter = unsafe { payload(leaf).cast::<A>().read() };
+    // SAFETY: as above.
+    unsafe { lists.give(leaf) };
+    call.leave(|| {
+        let results = awaiter.get_result().into_result()?;
         let count = <A::Output as HostResult>::Results::COUNT;
         // SAFETY: one word per result; the store of the running call.
         unsafe {
@@ -127,12 +180,9 @@ unsafe fn completed_at_once<T: 'static, F, P: WasmParams, A: Awaiter>(
                 std::slice::from_raw_parts_mut(words, count),
                 call.core_ptr(),
             )
-        }
-    });
-    match written {
-        Ok(()) => EXIT_RETURNED,
-        Err(error) => call.trapped(Pending::Error(error)),
-    }
+        }?;
+        Ok(EXIT_RETURNED)
+    })
 }
 
 /// # Safety
@@ -148,37 +198,116 @@ unsafe fn awaiter_call<'a, T: 'static, F, P: WasmParams, A: Awaiter>(
     unsafe { Call::new(context, host, words, count) }
 }
 
-/// Something that cannot wait is in the way.
+/// What a guest calls.
 ///
 /// # Safety
-/// The arguments are a host stub's.
-#[cold]
-#[inline(never)]
-unsafe fn awaited_synchronously<T: 'static, F, P: WasmParams, A: Awaiter>(
+/// The arguments are a host stub's; the closure is an `F`, and the store's data is a `T`.
+unsafe extern "C" fn shim<T, F, P, A>(
     context: *mut VmContext,
     host: *const HostFunc,
     words: *mut u64,
-) -> u32 {
-    // SAFETY: the caller's.
-    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
-    call.trapped(Pending::Error(call.cannot_suspend()))
+) -> HostExit
+where
+    T: 'static,
+    F: Fn(Caller<'_, T>, P) -> A + Send + Sync + 'static,
+    P: WasmParams,
+    A: Awaiter,
+{
+    const {
+        assert!(
+            size_of::<A>() <= MAX_INLINE && align_of::<A>() <= BLOCK_ALIGN,
+            "an awaiter is small"
+        );
+    }
+    // SAFETY: the live context of the stub that called.
+    let lists = unsafe { &mut (*context).free_lists };
+    match lists.take_spare_leaf(key_of(host)) {
+        // SAFETY: the caller's; just taken.
+        Some(leaf) => unsafe { ask::<T, F, P, A>(context, host, words, leaf) },
+        // SAFETY: the caller's.
+        None => unsafe { ask_in_fresh_leaf::<T, F, P, A>(context, host, words) },
+    }
 }
 
-/// The awaiter, or what made it, panicked.
-///
+/// What the leaves of a host function are known by.
+fn key_of(host: *const HostFunc) -> NonZeroUsize {
+    // SAFETY: it is at some address.
+    unsafe { NonZeroUsize::new_unchecked(host.expose_provenance()) }
+}
+
 /// # Safety
-/// The arguments are a host stub's.
+/// As for `shim`.
 #[cold]
 #[inline(never)]
-unsafe fn panicked<T: 'static, F, P: WasmParams, A: Awaiter>(
+unsafe fn ask_in_fresh_leaf<T, F, P, A>(
     context: *mut VmContext,
     host: *const HostFunc,
     words: *mut u64,
-    panic: Panic,
-) -> u32 {
+) -> HostExit
+where
+    T: 'static,
+    F: Fn(Caller<'_, T>, P) -> A + Send + Sync + 'static,
+    P: WasmParams,
+    A: Awaiter,
+{
+    // SAFETY: the live context of the stub that called.
+    let context_ref = unsafe { &mut *context };
+    let leaf = new_leaf(context_ref, size_of::<A>(), AwaiterLeaf::<A>::VTABLE_REF, 0);
+    // SAFETY: just taken.
+    unsafe { context_ref.free_lists.adopt_leaf(leaf, key_of(host)) };
+    // SAFETY: the caller's; just taken.
+    unsafe { ask::<T, F, P, A>(context, host, words, leaf) }
+}
+
+/// Makes the awaiter in its leaf, and asks it.
+///
+/// Across the awaiter's functions only the leaf is held: a register that must survive them is saved and restored at each
+/// await. What else is needed is found from the leaf, if it is.
+///
+/// # Safety
+/// As for `shim`; `leaf` is in use, by nobody else, and without payload.
+#[inline(always)]
+unsafe fn ask<T, F, P, A>(
+    context: *mut VmContext,
+    host: *const HostFunc,
+    words: *mut u64,
+    mut leaf: NonNull<Header>,
+) -> HostExit
+where
+    T: 'static,
+    F: Fn(Caller<'_, T>, P) -> A + Send + Sync + 'static,
+    P: WasmParams,
+    A: Awaiter,
+{
+    // until it hangs in a chain, its link says where the words are
     // SAFETY: the caller's.
-    let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
-    call.trapped(Pending::Panic(panic))
+    unsafe { leaf.as_mut() }.next = words.cast();
+    let completed = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the caller's.
+        let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
+        // SAFETY: a host stub's words.
+        let params =
+            unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
+        let awaiter = (call.closure)(call.caller(), params);
+        // SAFETY: the block has room for an `A`.
+        unsafe { payload(leaf).cast::<A>().write(awaiter) };
+        let asked = Asked::<A>(leaf, PhantomData);
+        // whether it will hang there is about to be known; nobody looks at the chain before
+        // SAFETY: the live context of the stub that called.
+        suspend(unsafe { &mut *context }, leaf);
+        // SAFETY: just written.
+        let completed = unsafe { payload(leaf).cast::<A>().as_ref() }.is_completed();
+        std::mem::forget(asked);
+        completed
+    }));
+    match completed {
+        // whether something is in the way is known to whoever runs the guest
+        Ok(false) => EXIT_SUSPENDED.into(),
+        // SAFETY: it has its awaiter.
+        Ok(true) => unsafe { not_suspended::<T, F, P, A>(leaf, None) },
+        // SAFETY: its awaiter is gone.
+        Err(panic) => unsafe { not_suspended::<T, F, P, A>(leaf, Some(panic)) },
+    }
 }
 
 /// A closure that makes an awaiter as a host function.
@@ -189,57 +318,5 @@ where
     P: WasmParams,
     A: Awaiter,
 {
-    unsafe extern "C" fn shim<T, F, P, A>(
-        context: *mut VmContext,
-        host: *const HostFunc,
-        words: *mut u64,
-    ) -> u32
-    where
-        T: 'static,
-        F: Fn(Caller<'_, T>, P) -> A + Send + Sync + 'static,
-        P: WasmParams,
-        A: Awaiter,
-    {
-        const {
-            assert!(
-                size_of::<A>() <= MAX_INLINE && align_of::<A>() <= BLOCK_ALIGN,
-                "an awaiter is small"
-            );
-        }
-        // Everything but the context is found again where it is needed: a register that must survive the awaiter's
-        // functions is saved and restored at each await.
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: made for this closure and store type below.
-            let call = unsafe { awaiter_call::<T, F, P, A>(context, host, words) };
-            // SAFETY: a host stub's words.
-            let params =
-                unsafe { P::read(std::slice::from_raw_parts(words, P::COUNT), call.core_ptr()) };
-            let awaiter = (call.closure)(call.caller(), params);
-            if awaiter.is_completed() {
-                // SAFETY: a host stub's words.
-                return unsafe { completed_at_once::<T, F, P, A>(context, host, words, awaiter) };
-            }
-            // SAFETY: as above.
-            if unsafe { awaiter_call::<T, F, P, A>(context, host, words) }
-                .core()
-                .activations
-                .is_sync()
-            {
-                // SAFETY: a host stub's words.
-                return unsafe { awaited_synchronously::<T, F, P, A>(context, host, words) };
-            }
-            // SAFETY: the live context of the stub that called.
-            let context = unsafe { &mut *context };
-            let leaf = take_leaf(context, AwaiterLeaf::<A>::VTABLE_REF);
-            // SAFETY: the block has room for an `A`.
-            unsafe { payload(leaf).cast::<A>().write(awaiter) };
-            suspend(context, leaf)
-        }));
-        match done {
-            Ok(exit) => exit,
-            // SAFETY: a host stub's words.
-            Err(panic) => unsafe { panicked::<T, F, P, A>(context, host, words, panic) },
-        }
-    }
     HostClosure::new::<F, P, <A::Output as HostResult>::Results>(closure, shim::<T, F, P, A>)
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 use midair_continuation::header::payload;
 use midair_jit::{
-    frame::abi::{self, EXIT_RETURNED},
+    frame::abi::{self, EXIT_RETURNED, HostExit},
     runtime::context::VmContext,
     wasm::types::{FuncIndex, FuncType},
 };
@@ -105,7 +105,7 @@ where
         context: *mut VmContext,
         host: *const HostFunc,
         words: *mut u64,
-    ) -> u32
+    ) -> HostExit
     where
         T: 'static,
         F: Fn(Caller<'_, T>, &[Val], &mut [Val]) -> Result<()> + Send + Sync + 'static,
@@ -180,7 +180,7 @@ where
         context: *mut VmContext,
         host: *const HostFunc,
         words: *mut u64,
-    ) -> u32
+    ) -> HostExit
     where
         T: 'static,
         F: Fn(AsyncCaller<T>, Vec<Val>) -> Fut + Send + Sync + 'static,

@@ -17,7 +17,10 @@ use crate::{
     values::{WasmParams, WasmResults},
 };
 use midair_continuation::{header::payload, recycle::BLOCK_ALIGN};
-use midair_jit::{frame::abi::EXIT_RETURNED, runtime::context::VmContext};
+use midair_jit::{
+    frame::abi::{EXIT_RETURNED, HostExit},
+    runtime::context::VmContext,
+};
 use std::{
     future::Future,
     marker::PhantomData,
@@ -62,7 +65,7 @@ where
         context: *mut VmContext,
         host: *const HostFunc,
         words: *mut u64,
-    ) -> u32
+    ) -> HostExit
     where
         T: 'static,
         F: Fn(crate::AsyncCaller<T>, P) -> Fut + Send + Sync + 'static,

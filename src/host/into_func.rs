@@ -18,7 +18,10 @@ use crate::{
     store::Caller,
     values::{WasmParams, WasmResults, WasmTy},
 };
-use midair_jit::{frame::abi::EXIT_RETURNED, runtime::context::VmContext};
+use midair_jit::{
+    frame::abi::{EXIT_RETURNED, HostExit},
+    runtime::context::VmContext,
+};
 use std::fmt;
 
 /// A closure that can be a synchronous host function: of up to sixteen [`WasmTy`] parameters, perhaps after a
@@ -53,7 +56,7 @@ macro_rules! into_func {
                     context: *mut VmContext,
                     host: *const HostFunc,
                     words: *mut u64,
-                ) -> u32
+                ) -> HostExit
                 where
                     F: Fn($($param),*) -> R + Send + Sync + 'static,
                 {
@@ -79,7 +82,7 @@ macro_rules! into_func {
                     context: *mut VmContext,
                     host: *const HostFunc,
                     words: *mut u64,
-                ) -> u32
+                ) -> HostExit
                 where
                     F: Fn(Caller<'_, T>, $($param),*) -> R + Send + Sync + 'static,
                 {
@@ -107,7 +110,7 @@ unsafe fn run_sync<T, F, P: WasmParams, R: WasmResults>(
     call: &Call<'_, T, F>,
     words: *mut u64,
     body: impl FnOnce(P) -> Result<R, Error>,
-) -> u32 {
+) -> HostExit {
     call.leave(|| {
         // SAFETY: the caller's.
         let params =

@@ -46,11 +46,9 @@ pub(crate) struct LeafVtable {
     pub(crate) poll: PollLeaf,
     /// Awaiters: hands the token over.
     pub(crate) on_completed: unsafe fn(NonNull<Header>, Resumption, Parking<'_>),
-    /// Awaiters: bytes of the payload. A spare leaf is known by its vtable's address, and two vtables of equal contents may
-    /// have one; so the size is among the contents.
-    pub(super) size: usize,
-    /// Awaiters: puts the result in the context and drops the payload.
-    pub(crate) complete: unsafe fn(NonNull<Header>, &mut VmContext) -> Result<(), Error>,
+    /// Awaiters: puts the result in the context and drops the payload. An error is left in the store, and the leaf flagged.
+    /// (It returns nothing, so that an awaiter's own function can be its tail.)
+    pub(crate) complete: unsafe fn(NonNull<Header>, &mut VmContext),
 }
 
 impl LeafVtable {
@@ -61,7 +59,6 @@ impl LeafVtable {
             kind: LeafKind::Future,
             poll,
             on_completed: never_on_completed,
-            size: 0,
             complete: never_complete,
         }
     }
@@ -103,7 +100,7 @@ pub(super) unsafe fn never_on_completed(_: NonNull<Header>, _: Resumption, _: Pa
     unreachable!("only awaiters get a token")
 }
 
-pub(super) unsafe fn never_complete(_: NonNull<Header>, _: &mut VmContext) -> Result<(), Error> {
+pub(super) unsafe fn never_complete(_: NonNull<Header>, _: &mut VmContext) {
     unreachable!("only awaiters are completed")
 }
 
@@ -115,22 +112,8 @@ pub(crate) static YIELD: LeafVtable = LeafVtable {
     kind: LeafKind::Yield,
     poll: never_poll,
     on_completed: never_on_completed,
-    size: 0,
     complete: never_complete,
 };
-
-/// A leaf of an awaiter's type.
-#[inline]
-pub(super) fn take_leaf(context: &mut VmContext, vtable: &'static LeafVtable) -> NonNull<Header> {
-    match context
-        .free_lists
-        .take_leaf(std::ptr::from_ref(vtable).cast())
-    {
-        // a spare leaf was this context's before, so all its header says is right
-        Some(leaf) => leaf,
-        None => new_leaf(context, vtable.size, vtable, 0),
-    }
-}
 
 /// Takes a block for a leaf of `size` bytes and fills its header.
 #[cold]

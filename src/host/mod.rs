@@ -39,8 +39,8 @@ pub(crate) use awaiter::awaiter_closure;
 pub(crate) use dynamic::{dynamic_async_closure, dynamic_closure};
 pub(crate) use future::async_closure;
 pub(crate) use leaf::{LeafKind, LeafVtable, YIELD, context_of, new_leaf, vtable_of};
-pub(crate) use shim::Call;
 use shim::Shim;
+pub(crate) use shim::{Call, cannot_suspend};
 
 pub use awaiter::Awaiter;
 pub use into_func::IntoFunc;

@@ -14,7 +14,7 @@ use crate::{
 };
 use midair_continuation::Header;
 use midair_jit::{
-    frame::abi::{EXIT_SUSPENDED, EXIT_TRAPPED},
+    frame::abi::{EXIT_SUSPENDED, EXIT_TRAPPED, HostExit},
     runtime::context::VmContext,
 };
 use std::{
@@ -23,7 +23,7 @@ use std::{
     ptr::NonNull,
 };
 
-pub(crate) type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> u32;
+pub(crate) type Shim = unsafe extern "C" fn(*mut VmContext, *const HostFunc, *mut u64) -> HostExit;
 
 /// The frame register of the host stub that passed these words.
 #[inline]
@@ -105,12 +105,13 @@ impl<T, F> Call<'_, T, F> {
 
     /// Runs `body`; errors and panics become the reason for leaving.
     #[inline]
-    pub(crate) fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> u32 {
-        match catch_unwind(AssertUnwindSafe(body)) {
+    pub(crate) fn leave(&self, body: impl FnOnce() -> Result<u32, Error>) -> HostExit {
+        let word = match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(exit)) => exit,
             Ok(Err(error)) => self.trapped(Pending::Error(error)),
             Err(panic) => self.trapped(Pending::Panic(panic)),
-        }
+        };
+        word.into()
     }
 
     #[cold]
@@ -130,10 +131,15 @@ impl<T, F> Call<'_, T, F> {
     /// Something that cannot wait is in the way of this function's suspension.
     #[cold]
     pub(crate) fn cannot_suspend(&self) -> Error {
-        let awaiting = format!("{}::{}", self.host.module, self.host.name);
-        let beneath = self.core().activations.beneath();
-        CannotSuspend { awaiting, beneath }.into()
+        cannot_suspend(self.core(), self.host)
     }
+}
+
+/// Something that cannot wait runs the guest, and is in the way of a host function's suspension.
+pub(crate) fn cannot_suspend(core: &StoreCore, host: &HostFunc) -> Error {
+    let awaiting = format!("{}::{}", host.module, host.name);
+    let beneath = core.activations.beneath();
+    CannotSuspend { awaiting, beneath }.into()
 }
 
 /// Hangs a leaf at the front of the chain; the frames above link themselves behind it.

@@ -3,7 +3,7 @@
 use super::{
     home::Right,
     state::{LEAVING, LOADED, OFFERED, OPEN, OwnedCall, PARKED_FUTURE, Parking},
-    thread::{Answer, FIRST_THREAD, HERE, answer_of},
+    thread::{Answer, FIRST_THREAD, HERE, THREAD, answer_of},
     token::Resumption,
 };
 use crate::{
@@ -72,6 +72,8 @@ impl OwnedCall {
     /// As for `park`; `leaf` is the awaiter's.
     #[inline(always)]
     pub(super) unsafe fn park_token(core: NonNull<StoreCore>, leaf: NonNull<Header>) -> Answer {
+        // SAFETY: ours to run; nobody but its token enters it while it is parked.
+        unsafe { StoreCore::mark_straight(core, leaf) };
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
         call.leaf = leaf.as_ptr();
@@ -81,6 +83,55 @@ impl OwnedCall {
         }
         // SAFETY: ours to run.
         unsafe { Self::tell(core, leaf) }
+    }
+
+    /// As `park_token`, for a leaf that is straight still: [`HERE`] says that this call runs, and this thread's
+    /// number again afterwards.
+    ///
+    /// # Safety
+    /// As for `park_token`.
+    #[inline(always)]
+    pub(super) unsafe fn park_straight(core: NonNull<StoreCore>, leaf: NonNull<Header>) {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        if !TaskContext::current_is_empty() || !is_bound_here(&call.task) {
+            // SAFETY: ours to run.
+            return unsafe { Self::run_on(core, Outcome::Suspended(leaf)) };
+        }
+        call.leaf = leaf.as_ptr();
+        // SAFETY: the leaf of the chain that was just parked.
+        let vtable = unsafe { vtable_of(leaf) };
+        let parking = Parking::new(&call.state);
+        // SAFETY: an awaiter's leaf; the token is the only one.
+        let told = catch_unwind(AssertUnwindSafe(|| unsafe {
+            (vtable.on_completed)(leaf, Resumption::owned(core), parking);
+        }));
+        if told.is_err() {
+            // SAFETY: ours to run if the token came back.
+            return unsafe { Self::came_back_straight(core, told) };
+        }
+        if HERE.get() != core.addr().get() {
+            // SAFETY: ours to run if the token came back.
+            return unsafe { Self::came_back_straight(core, Ok(())) };
+        }
+        if !TaskContext::current_is_empty() {
+            drop(Nobody);
+        }
+        HERE.set(THREAD.get());
+    }
+
+    /// As `came_back`; goes on with it.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn came_back_straight(core: NonNull<StoreCore>, told: Result<(), crate::host::Panic>) {
+        let after = HERE.replace(THREAD.get());
+        // SAFETY: the caller's.
+        let answer = unsafe { Self::came_back(core, after, told) };
+        // SAFETY: the token came back, if there is an answer.
+        unsafe { Self::go_on(core, answer) };
     }
 
     /// Gives an awaiter its token.

@@ -2,19 +2,12 @@
 
 use super::{
     state::OwnedCall,
-    thread::{DROPPED, HERE, answer},
+    thread::{DROPPED, answer},
     ticket::{Ticket, TicketState},
 };
 use crate::{error::NotCurrent, store::StoreCore};
-use midair_executor::{
-    context::Context as TaskContext,
-    resumption::{TaskHeader, schedule},
-};
-use std::{
-    fmt, mem,
-    ptr::NonNull,
-    sync::{Arc, atomic::Ordering},
-};
+use midair_executor::resumption::{TaskHeader, schedule};
+use std::{fmt, mem, ptr::NonNull, sync::Arc};
 
 /// A one-shot token that resumes a suspended call: what an [`Awaiter`](crate::Awaiter) gets.
 ///
@@ -71,18 +64,8 @@ impl Resumption {
     #[inline]
     pub fn resume(self) {
         match self.take() {
-            Ok(core) => {
-                // SAFETY: the token is the right to run it.
-                if unsafe { OwnedCall::of(core) }.home.load(Ordering::Relaxed) == HERE.get()
-                    && TaskContext::current_is_empty()
-                {
-                    // SAFETY: the same; no task-locals are anywhere, and nobody watches.
-                    unsafe { OwnedCall::run_at_home(core) };
-                } else {
-                    // SAFETY: the same.
-                    unsafe { OwnedCall::resume_elsewhere(core) };
-                }
-            }
+            // SAFETY: the token is the right to run it.
+            Ok(core) => unsafe { OwnedCall::run_token(core) },
             Err(ticket) => ticket.settle(TicketState::Resumed),
         }
     }

@@ -8,17 +8,20 @@
 use super::{
     home::Right,
     state::{OFFERED, OPEN, OwnedCall, PARKED_FUTURE, RUNNING},
-    thread::{Answer, RESUMED, answer},
+    thread::{Answer, HERE, RESUMED, THREAD, answer},
 };
 use crate::{
     dispatch::{self, Mode, Outcome, complete},
     error::{Error, NotCurrent, Pending},
-    host::{LeafKind, context_of, vtable_of},
+    host::{LeafKind, Panic, context_of, vtable_of},
     store::StoreCore,
     task_context::{self, Outside},
 };
-use midair_continuation::Header;
-use midair_executor::resumption::{TaskHeader, TaskVtable};
+use midair_continuation::{Header, header::FLAG_STRAIGHT};
+use midair_executor::{
+    context::Context as TaskContext,
+    resumption::{TaskHeader, TaskVtable},
+};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
@@ -35,7 +38,7 @@ unsafe fn run_scheduled(task: NonNull<TaskHeader>) {
     // An awaiter's `on_completed` may panic; there is nobody on this thread to tell but the panic hook, which was told.
     // SAFETY: the queue gives the token's right back.
     drop(catch_unwind(AssertUnwindSafe(|| unsafe {
-        OwnedCall::run(core);
+        OwnedCall::run_token(core);
     })));
 }
 
@@ -52,21 +55,131 @@ unsafe fn cancel_scheduled(task: NonNull<TaskHeader>) {
 impl OwnedCall {
     /// Resumes a call whose home is this thread, whose store is not watched, and that has no task-locals where none are current.
     ///
+    /// This is the way that a call takes which awaits in a loop, written out: each step that can go another way leaves it.
+    ///
     /// # Safety
     /// That, and as for `run`.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn run_at_home(core: NonNull<StoreCore>) {
         // SAFETY: ours to run.
         let call = unsafe { &mut (*core.as_ptr()).call };
-        call.state.store(RUNNING, Ordering::Relaxed);
         // SAFETY: parked, so there is one.
         let leaf = unsafe { NonNull::new_unchecked(call.leaf) };
-        // SAFETY: the caller's.
-        match unsafe { Self::turn_plain::<false>(core, leaf) } {
-            Answer::None => (),
-            // SAFETY: the token came back.
-            answer => unsafe { Self::go_on(core, answer) },
+        // SAFETY: the leaf of the parked chain.
+        let context = unsafe { context_of(leaf) };
+        // SAFETY: the same.
+        if !unsafe { dispatch::is_roomy(context) } {
+            // SAFETY: the caller's.
+            return unsafe { Self::run_plainly(core, leaf) };
         }
+        call.state.store(RUNNING, Ordering::Relaxed);
+        // while guest code runs, too: what is resumed beneath it is not its token
+        HERE.set(core.addr().get());
+        // SAFETY: the leaf of the parked chain.
+        let vtable = unsafe { vtable_of(leaf) };
+        // SAFETY: an awaiter's leaf, completed once; its context is alive.
+        let completed = catch_unwind(AssertUnwindSafe(|| unsafe {
+            (vtable.complete)(leaf, &mut *context);
+        }));
+        // SAFETY: the same leaf; a failure took the mark away.
+        if completed.is_err() || unsafe { leaf.as_ref() }.flags & FLAG_STRAIGHT == 0 {
+            // SAFETY: the caller's; completed just now.
+            return unsafe { Self::run_completed(core, leaf, completed) };
+        }
+        // SAFETY: ours to run; there is room on the stack.
+        match unsafe { StoreCore::resume_straight(core, leaf) } {
+            // SAFETY: ours to run; a straight leaf is an awaiter's.
+            Ok(leaf) => unsafe { Self::park_straight(core, leaf) },
+            // SAFETY: ours to run.
+            Err(outcome) => unsafe { Self::run_on(core, outcome) },
+        }
+    }
+
+    /// As `run_at_home`, by the longer way.
+    ///
+    /// # Safety
+    /// The same.
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_plainly(core: NonNull<StoreCore>, leaf: NonNull<Header>) {
+        // SAFETY: ours to run.
+        let call = unsafe { &mut (*core.as_ptr()).call };
+        call.state.store(RUNNING, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        let answer = unsafe { Self::turn_plain::<false>(core, leaf) };
+        // SAFETY: the token came back, if there is an answer.
+        unsafe { Self::go_on(core, answer) };
+    }
+
+    /// An awaiter was completed that had failed, or whose leaf is not straight.
+    ///
+    /// # Safety
+    /// As for `run_at_home`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_completed(
+        core: NonNull<StoreCore>,
+        leaf: NonNull<Header>,
+        completed: Result<(), Panic>,
+    ) {
+        // SAFETY: the leaf of the parked chain.
+        let context = unsafe { context_of(leaf) };
+        let completed = match completed {
+            // SAFETY: its context is alive.
+            Ok(()) => unsafe { dispatch::completed(leaf, &*context) },
+            Err(panic) => Err(Pending::Panic(panic)),
+        };
+        let outcome = match completed {
+            // SAFETY: ours to run; the payload is gone.
+            Ok(()) => unsafe { StoreCore::leaf_ready::<false>(core, context, leaf) },
+            // SAFETY: the same.
+            Err(pending) => unsafe { StoreCore::leaf_failed(core, context, leaf, pending) },
+        };
+        // SAFETY: ours to run.
+        unsafe { Self::run_on(core, outcome) };
+    }
+
+    /// The guest has left otherwise than by awaiting again.
+    ///
+    /// # Safety
+    /// As for `run_at_home`.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn run_on(core: NonNull<StoreCore>, outcome: Outcome) {
+        HERE.set(THREAD.get());
+        // SAFETY: ours to run.
+        unsafe { Self::drive(core, outcome) };
+    }
+
+    /// Resumes a call that waits for its token.
+    ///
+    /// # Safety
+    /// The caller holds the token's right and gives it up.
+    #[inline(always)]
+    pub(super) unsafe fn run_token(core: NonNull<StoreCore>) {
+        // two questions, and two answers: of one, the compiler would compute whether it is both
+        // SAFETY: the caller's.
+        if unsafe { Self::of(core) }.home.load(Ordering::Relaxed) != HERE.get() {
+            // SAFETY: the caller's.
+            return unsafe { Self::resume_elsewhere(core) };
+        }
+        if !TaskContext::current_is_empty() {
+            // SAFETY: the caller's.
+            return unsafe { Self::resume_from_context(core) };
+        }
+        // SAFETY: the caller's; no task-locals are anywhere, and nobody watches.
+        unsafe { Self::run_at_home(core) };
+    }
+
+    /// A token was used where there are task-locals, which are not the call's.
+    ///
+    /// # Safety
+    /// As for `run`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn resume_from_context(core: NonNull<StoreCore>) {
+        // SAFETY: the caller's; its call is not being told of anything, or it would not be at home.
+        unsafe { Self::run(core) };
     }
 
     /// A token was used that is not at home here, or whose use may be the answer to an `on_completed`.
@@ -112,7 +225,7 @@ impl OwnedCall {
     /// # Safety
     /// The caller holds the answer of a token, and gives it up.
     #[inline(never)]
-    unsafe fn go_on(core: NonNull<StoreCore>, mut answer: Answer) {
+    pub(super) unsafe fn go_on(core: NonNull<StoreCore>, mut answer: Answer) {
         loop {
             answer = match answer {
                 Answer::None => return,

@@ -9,8 +9,8 @@
 //! | | integers | floats | the rest |
 //! |---|---|---|---|
 //! | arguments | `rdi rsi rdx rcx r8 r9` | `xmm0`..`xmm7` | transfer area, in order of appearance |
-//! | results | `rax rdx` | `xmm0 xmm1` | transfer area, in order of appearance |
-//! | exit word | `ecx` | | |
+//! | results | `rax rcx` | `xmm0 xmm1` | transfer area, in order of appearance |
+//! | exit word | `edx` | | |
 //! | environment of an imported function | `r10` | | |
 //!
 //! **Invariant (no frame points into its caller's frame).** Arguments in the transfer area are copied out at entry,
@@ -21,16 +21,44 @@
 //!
 //! The *exit word* after a call: [`EXIT_RETURNED`] and the results are there, [`EXIT_SUSPENDED`] and the caller must add
 //! its continuation to the chain and return the same word, or [`EXIT_TRAPPED`] and the caller returns the same word at
-//! once. Callers test it with one branch: `test ecx, ecx; jne`.
+//! once. Callers test it with one branch: `test edx, edx; jne`; behind it, the sign tells the two apart.
+//!
+//! `rax` and `edx` are what a function of the C convention returns a pair of words in, so such a function can be a guest
+//! function's tail.
 
 use crate::wasm::types::{FuncType, ValType};
+use std::mem::MaybeUninit;
 
 /// Exit word: the callee finished and its results are there.
 pub const EXIT_RETURNED: u32 = 0;
 /// Exit word: the callee is suspended, the chain so far hangs in the context.
 pub const EXIT_SUSPENDED: u32 = 1;
-/// Exit word: a trap, an error or a panic is recorded in the context.
-pub const EXIT_TRAPPED: u32 = 2;
+/// Exit word: as [`EXIT_SUSPENDED`], of the outermost frame: it wrote its slots into the continuation it was resumed from,
+/// [`kept`](crate::runtime::context::VmContext::kept), which is linked to its caller's already.
+pub const EXIT_SUSPENDED_AGAIN: u32 = 2;
+/// Exit word: a trap, an error or a panic is recorded in the context. The only one with its sign bit set.
+pub const EXIT_TRAPPED: u32 = 1 << 31;
+
+/// How a function of the C convention leaves as guest code does: the pair of registers it returns is the first integer result
+/// and the exit word.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct HostExit {
+    /// `rax`. Host stubs do not look at it: results travel in their words.
+    value: MaybeUninit<u64>,
+    /// `rdx`: the exit word.
+    pub word: u64,
+}
+
+impl From<u32> for HostExit {
+    #[inline(always)]
+    fn from(word: u32) -> Self {
+        Self {
+            value: MaybeUninit::uninit(),
+            word: word.into(),
+        }
+    }
+}
 
 /// Integer argument registers.
 pub const INT_ARGS: usize = 6;

@@ -187,6 +187,31 @@ impl Cfg {
         a.0 != 0 && b.0 != 0 && a.0 <= b.0 && b.1 <= a.1
     }
 
+    /// By block: a number that those blocks share from each of which the others can be reached, and it itself again. `None`
+    /// if a block is left for ever.
+    pub fn cycles(&self) -> Vec<Option<u32>> {
+        // Kosaraju's algorithm: against the edges, in reverse postorder
+        let mut cycles = vec![None; self.order.len()];
+        let mut seen = vec![false; self.order.len()];
+        let mut members = Vec::new();
+        for (number, &first) in self.reverse_postorder.iter().enumerate() {
+            let mut work = vec![first];
+            members.clear();
+            while let Some(block) = work.pop() {
+                if !std::mem::replace(&mut seen[block.index()], true) {
+                    members.push(block);
+                    work.extend_from_slice(self.predecessors(block));
+                }
+            }
+            if members.len() > 1 || self.predecessors(first).contains(&first) {
+                for member in &members {
+                    cycles[member.index()] = Some(count(number));
+                }
+            }
+        }
+        cycles
+    }
+
     /// Natural loops, inner ones before those around them; outer ones are left out where listing them costs too much.
     pub fn loops(&self) -> Vec<NaturalLoop> {
         let mut loops: Vec<NaturalLoop> = Vec::new();

@@ -263,6 +263,7 @@ impl<'a> Listing<'a> {
         let named = [
             (offsets::CHECKPOINT, "checkpoint"),
             (offsets::STACK_LIMIT, "stack_limit"),
+            (offsets::RESUME_FLOOR, "resume_floor"),
             (offsets::MEMORY_BASE, "memory_base"),
             (offsets::MEMORY_LEN, "memory_len"),
             (offsets::ENTRIES, "entries"),
@@ -270,7 +271,7 @@ impl<'a> Listing<'a> {
             (offsets::TRANSFER, "transfer"),
             (offsets::CHAIN_HEAD, "chain_head"),
             (offsets::CHAIN_TAIL, "chain_tail"),
-            (offsets::HOST_FRAME, "host_frame"),
+            (offsets::KEPT, "kept"),
         ];
         if let Some((_, name)) = named.iter().find(|(at, _)| *at == displacement) {
             return Some((*name).to_owned());
@@ -406,7 +407,7 @@ impl Pointer {
             offsets::HELPERS => Some(Self::Helpers),
             offsets::ENTRIES => Some(Self::Entries),
             offsets::TRANSFER => Some(Self::Transfer),
-            offsets::CHAIN_HEAD | offsets::CHAIN_TAIL => Some(Self::Continuation),
+            offsets::CHAIN_HEAD | offsets::CHAIN_TAIL | offsets::KEPT => Some(Self::Continuation),
             _ if free_lists.contains(&displacement) => Some(Self::Continuation),
             _ => None,
         }
@@ -461,7 +462,6 @@ fn helper(displacement: i32) -> Option<&'static str> {
         (offsets::HELPER_CHECKPOINT, "checkpoint"),
         (offsets::HELPER_MEMORY_GROW, "memory_grow"),
         (offsets::HELPER_ALLOCATE, "allocate"),
-        (offsets::HELPER_RELEASE, "release"),
         (offsets::HELPER_CALL_COUNT, "call_count"),
         (offsets::HELPER_COMPILE, "compile"),
         (offsets::HELPER_PATCHPOINT_RESUME, "patchpoint_resume"),

@@ -23,6 +23,9 @@ pub struct VmContext {
     pub helper_calls: u32,
     /// The stack pointer must not fall below this; set for the thread at `enter`.
     pub stack_limit: usize,
+    /// Above this a stack pointer leaves a resumed call as much room as it should have; `usize::MAX` when the limit was not
+    /// set by who resumes calls.
+    pub resume_floor: usize,
     /// Linear memory.
     pub memory_base: *mut u8,
     /// Its length in bytes.
@@ -37,12 +40,13 @@ pub struct VmContext {
     pub chain_head: *mut Header,
     /// Last continuation of that chain: the next frame links itself behind it.
     pub chain_tail: *mut Header,
+    /// The continuation that the outermost guest frame was resumed from, while that runs: it may be suspended in it again (see
+    /// [`suspend`](crate::suspension::suspend)). [`nobody`](midair_continuation::header::nobody) if that frame was called.
+    pub kept: *mut Header,
     /// Result registers (two integers, two floats), kept here while no guest frame runs.
     pub results: [u64; 4],
     /// Recycled continuations by size class.
     pub free_lists: FreeLists,
-    /// The frame register of the innermost host stub, while a host function runs: where backtraces begin.
-    pub host_frame: usize,
     /// The module's code, for helpers.
     pub module: *const CompiledModule,
     /// The embedder's side: never touched by machine code.
@@ -140,8 +144,6 @@ pub struct Helpers {
     pub elem_drop: unsafe extern "C" fn(*mut VmContext, u32),
     /// `(context, image words) -> block`: a fresh continuation, flags set; its free list was empty, or it has none.
     pub allocate: unsafe extern "C" fn(*mut VmContext, u32) -> *mut Header,
-    /// `(context, block, image words)`: returns a block that has no free list.
-    pub release: unsafe extern "C" fn(*mut VmContext, *mut Header, u32),
     /// `(context, function)`: its call counter ran out.
     pub call_count: unsafe extern "C" fn(*mut VmContext, u32),
     /// `(context, function) -> address`: compile it, it is called for the first time; 0 if it cannot be (a trap is
@@ -169,6 +171,8 @@ pub mod offsets {
         /// In [`VmContext`].
         STACK_LIMIT = VmContext, stack_limit;
         /// In [`VmContext`].
+        RESUME_FLOOR = VmContext, resume_floor;
+        /// In [`VmContext`].
         MEMORY_BASE = VmContext, memory_base;
         /// In [`VmContext`].
         MEMORY_LEN = VmContext, memory_len;
@@ -182,10 +186,10 @@ pub mod offsets {
         CHAIN_HEAD = VmContext, chain_head;
         /// In [`VmContext`].
         CHAIN_TAIL = VmContext, chain_tail;
+        /// In [`VmContext`].
+        KEPT = VmContext, kept;
         /// In [`VmContext`]: int 0, int 1, float 0, float 1.
         RESULTS = VmContext, results;
-        /// In [`VmContext`].
-        HOST_FRAME = VmContext, host_frame;
         /// In [`VmContext`]: one list head per size class.
         FREE_LISTS = VmContext, free_lists;
         /// In [`FuncEntry`].
@@ -238,8 +242,6 @@ pub mod offsets {
         HELPER_ELEM_DROP = Helpers, elem_drop;
         /// In [`Helpers`].
         HELPER_ALLOCATE = Helpers, allocate;
-        /// In [`Helpers`].
-        HELPER_RELEASE = Helpers, release;
         /// In [`Helpers`].
         HELPER_CALL_COUNT = Helpers, call_count;
         /// In [`Helpers`].

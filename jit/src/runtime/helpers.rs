@@ -12,7 +12,6 @@ use crate::{
 use midair_continuation::Header;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr::NonNull,
     sync::Arc,
 };
 
@@ -172,20 +171,6 @@ pub unsafe extern "C" fn allocate(context: *mut VmContext, words: u32) -> *mut H
     let context = unsafe { &mut *context };
     context.helper_calls = context.helper_calls.wrapping_add(1);
     context.free_lists.take(8 * words as usize).as_ptr()
-}
-
-/// See [`Helpers::release`](super::context::Helpers::release).
-///
-/// # Safety
-/// 1. Called by guest code with its context and a block it took before and uses no longer.
-pub unsafe extern "C" fn release(context: *mut VmContext, block: *mut Header, _words: u32) {
-    // SAFETY: (1).
-    let context = unsafe { &mut *context };
-    context.helper_calls = context.helper_calls.wrapping_add(1);
-    if let Some(block) = NonNull::new(block) {
-        // SAFETY: (1).
-        unsafe { context.free_lists.give(block) };
-    }
 }
 
 /// See [`Helpers::call_count`](super::context::Helpers::call_count).

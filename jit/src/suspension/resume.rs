@@ -1,23 +1,23 @@
-//! Doors: make the frame again, copy the slots back, give the block back, load the call's results, jump to the
-//! resumption point.
+//! Doors: make the frame again, copy the slots back, load the call's results, jump to the resumption point.
 //!
 //! ```text
 //! door_k:                           ; the direct door: called with the continuation in rdi
 //!   push rbp; mov rbp, rsp
 //! tier0_door_k:                     ; from the tier-0 resume entry, which has made that much already
-//!   lea rsp, [rbp - frame size]; cmp rsp, limit; jb overflow_k
-//!   slots = image                   ; and registers, where the code "lands in registers"
-//!   free the block
+//!   lea rsp, [rbp - frame size]     ; a large frame: cmp rsp, limit; jb overflow_k
+//!   slots = image                   ; or registers, where the code "lands in registers"
 //!   result registers = context.results
 //!   jmp resumption point
 //! ```
+//!
+//! The continuation stays whoever's it was: the dispatch loop [keeps](super::suspend) it while the frame runs.
 //!
 //! A tier-0 frame is the frame register and what lies below it, so one sequence serves both doors of an optimized site
 //! and the refill door of a tier-0 site: they differ in the instruction they enter at.
 
 #![forbid(unsafe_code)]
 
-use super::suspend::{Direction, SiteLabels, copy_image, free_list, image_word, image_words};
+use super::suspend::{Direction, SiteLabels, copy_image, image_word};
 use crate::{
     arch::{
         masm::{Cc, Label, Masm, Mem, Width},
@@ -29,7 +29,6 @@ use crate::{
     runtime::context::offsets,
     wasm::types::{FrameOffset, ValType, WasmOffset},
 };
-use midair_continuation::recycle::class_for_words;
 
 /// A register of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +42,10 @@ pub enum Register {
 /// Landing in registers: what the code right behind the call would reload, and where it goes on then.
 #[derive(Clone, Copy, Debug)]
 pub struct Landing<'a> {
-    /// `(image word, register)`, all 64 bits. Neither result registers, `rdi`, nor scratch registers.
+    /// `(image word, register)`, all 64 bits. Neither result registers nor scratch registers.
     pub loads: &'a [(u32, Register)],
+    /// Which slots are read behind the landing before they are written; one flag per word of the image.
+    pub slots: &'a [bool],
     /// Where to go on.
     pub label: Label,
 }
@@ -83,12 +84,11 @@ pub struct Door<'a> {
 ///
 /// # Machine contract
 /// *On entry*: `rdi` the continuation, `r15` the context; at `tier0_door` and a refill door also `rbp`, the frame register
-/// of a frame of this function. *On exit*: at the resumption point, as if the call had just returned; the continuation
-/// is freed. Without room on the stack: the continuation is freed, and the activation traps.
+/// of a frame of this function. Whoever entered has tested the stack limit. *On exit*: at the resumption point, as if the
+/// call had just returned. Without room on the stack for a large frame the activation traps.
 pub fn emit_door(masm: &mut Masm, site: &SiteLabels, door: &Door<'_>) {
     const BLOCK: regs::Gpr = regs::CONTINUATION;
-    let words = image_words(door.image);
-    let overflow = masm.label();
+    let large = (door.frame_size > UNTESTED_FRAME).then(|| masm.label());
     match door.kind {
         DoorKind::Direct => {
             masm.bind_named(site.door, format!("door{}", door.site));
@@ -100,27 +100,23 @@ pub fn emit_door(masm: &mut Masm, site: &SiteLabels, door: &Door<'_>) {
             masm.bind(site.tier0_door);
         }
     }
-    masm.make_room(door.frame_size, overflow);
+    match large {
+        Some(overflow) => masm.make_room(door.frame_size, overflow),
+        None => {
+            let size = door.frame_size.cast_signed();
+            masm.lea(Width::W64, regs::STACK, Mem::new(regs::FRAME, -size));
+        }
+    }
     if let Some(slot) = door.counter {
         masm.mov(Width::W32, regs::RAX, Mem::new(BLOCK, offsets::COUNTER));
         masm.store(Width::W32, slot, regs::RAX);
     }
-    copy_image(masm, door.image, Direction::ToFrame);
-    let mut target = site.resumption;
-    // a block without class is freed by a helper, which leaves nothing in registers
-    if let Some(landing) = door.landing
-        && class_for_words(words).is_some()
-    {
-        for &(word, register) in landing.loads {
-            let place = Mem::new(BLOCK, image_word(word as usize));
-            match register {
-                Register::Int(register) => masm.mov(Width::W64, register, place),
-                Register::Float(register) => masm.fload(Width::W64, register, place),
-            }
-        }
-        target = landing.label;
-    }
-    emit_free(masm, words);
+    copy_image(
+        masm,
+        door.image,
+        |word| door.landing.is_none_or(|landing| landing.slots[word]),
+        Direction::ToFrame,
+    );
     let mut places = Places::results();
     for &ty in door.results {
         let width = if ty.is_64() { Width::W64 } else { Width::W32 };
@@ -145,32 +141,35 @@ pub fn emit_door(masm: &mut Masm, site: &SiteLabels, door: &Door<'_>) {
             Place::Transfer(_) => {}
         }
     }
+    let mut target = site.resumption;
+    if let Some(landing) = door.landing {
+        // the block's own register last
+        let own = |&&(_, register): &&(u32, Register)| register == Register::Int(BLOCK);
+        let (last, first): (Vec<_>, Vec<_>) = landing.loads.iter().partition(own);
+        for &(word, register) in first.into_iter().chain(last) {
+            let place = Mem::new(BLOCK, image_word(word as usize));
+            match register {
+                Register::Int(register) => masm.mov(Width::W64, register, place),
+                Register::Float(register) => masm.fload(Width::W64, register, place),
+            }
+        }
+        target = landing.label;
+    }
     masm.jmp(target);
 
-    let trap = masm.trap_site(TrapCode::StackOverflow, door.at);
-    masm.defer(move |masm| {
-        masm.bind(overflow);
-        masm.reset_stack();
-        emit_free(masm, words);
-        masm.jmp(trap);
-    });
-}
-
-/// Gives the block in `rdi` back. Loses the scratch register; without class, everything.
-fn emit_free(masm: &mut Masm, words: u32) {
-    const BLOCK: regs::Gpr = regs::CONTINUATION;
-    if let Some(class) = class_for_words(words) {
-        let list = Mem::context(free_list(class));
-        masm.mov(Width::W64, regs::SCRATCH, list);
-        masm.store(Width::W64, Mem::new(BLOCK, offsets::NEXT), regs::SCRATCH);
-        masm.store(Width::W64, list, BLOCK);
-    } else {
-        masm.mov(Width::W64, regs::HELPER_ARGS[1], BLOCK);
-        masm.mov(Width::W64, regs::HELPER_ARGS[0], regs::CONTEXT);
-        masm.mov_imm(regs::HELPER_ARGS[2], u64::from(words));
-        masm.call_helper(offsets::HELPER_RELEASE);
+    if let Some(overflow) = large {
+        let trap = masm.trap_site(TrapCode::StackOverflow, door.at);
+        masm.defer(move |masm| {
+            masm.bind(overflow);
+            masm.reset_stack();
+            masm.jmp(trap);
+        });
     }
 }
+
+/// A resumed frame of that many bytes is made without a test of the stack limit: it may reach so far into the room that
+/// helpers have below the limit, and what it calls tests again. Must leave most of `runtime::helpers::HELPER_STACK`.
+pub const UNTESTED_FRAME: u32 = 256;
 
 /// The tier-0 resume entry: goes to the site's refill door if the resume address is null, else leaves for optimized code by
 /// the non-local jump.

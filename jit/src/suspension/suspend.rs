@@ -3,18 +3,26 @@
 //! ```text
 //! before                            after
 //!   call callee                       call callee
-//!   ...                               test ecx, ecx
+//!   ...                               test edx, edx
 //!                                     jne suspend_k
 //!                                   resumption point:
 //!                                     ...
 //!                                   suspend_k:                      ; cold
-//!                                     cmp ecx, SUSPENDED; jne leave ; a trap passes through
+//!                                     js leave                      ; a trap passes through
+//!                                     resumed from a continuation of this very point?
+//!                                       write what has changed into it
+//!                                       mov edx, SUSPENDED_AGAIN; leave; ret
 //!                                     take a block, fill it, link it
-//!                                     mov ecx, SUSPENDED; leave; ret
+//!                                     mov edx, SUSPENDED; leave; ret
 //! ```
 //!
-//! A block that comes back from the free list still has the header it had. If it was made at this very point, that is most
-//! of the work: an awaiting loop writes its live slots and two links.
+//! **The kept continuation.** Only the outermost native frame can have been resumed, and while it runs, the continuation it
+//! came from is kept in the context. If it is suspended at the same point again, which only a loop can bring about, header
+//! and link are as they must be, and so are the words of values that no such loop changes: an awaiting loop writes the slots
+//! that its turns change, and hangs the kept continuation behind its callee's.
+//!
+//! Else a block comes from the free list, and has the header it had there. If it was made at this very point, that saves
+//! filling it in.
 //!
 //! **Invariant (code outlives the free lists).** A block's `site` may be compared long after the block was given back,
 //! because no code is freed before the store that has the lists.
@@ -29,7 +37,7 @@ use crate::{
         regs,
     },
     code::draft::{CodeKind, RelocTarget},
-    frame::abi::EXIT_SUSPENDED,
+    frame::abi::{EXIT_SUSPENDED, EXIT_SUSPENDED_AGAIN},
     options::ResumptionPath,
     runtime::context::offsets,
     wasm::types::{CodeOffset, FrameOffset, WasmOffset},
@@ -119,6 +127,28 @@ pub struct Suspend<'a> {
     pub counter: Option<FrameOffset>,
     /// Whether the runtime is told of each resumption.
     pub count_resumes: bool,
+    /// Which.
+    pub again: Again<'a>,
+}
+
+/// Whether a frame that was resumed at a point can be suspended there again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again<'a> {
+    /// No: the point is in no loop.
+    Never,
+    /// Yes, and any word may have changed.
+    Changed,
+    /// Yes, if it is the same activation still; these words, one flag per word of the image, may have changed.
+    Some(&'a [bool]),
+}
+
+impl Again<'_> {
+    fn may_change(self, word: usize) -> bool {
+        match self {
+            Self::Never | Self::Changed => true,
+            Self::Some(changed) => changed[word],
+        }
+    }
 }
 
 /// The exit-word test behind a call; binds the resumption point.
@@ -165,19 +195,16 @@ pub fn emit_leave(masm: &mut Masm, leave: Label) {
 /// Binds `site.suspend` and emits what stands there.
 ///
 /// # Machine contract
-/// *On entry*: `ecx` is an exit word other than *returned*; the frame is whole, `rsp` at its end. *On exit*: the frame is
-/// gone, `ecx` as it was. *Clobbers*: everything but the pinned registers.
+/// *On entry*: `edx` is an exit word other than *returned*, and the flags are those of its test; the frame is whole, `rsp` at
+/// its end. *On exit*: the frame is gone, `edx` is the exit word. *Clobbers*: everything but the pinned registers.
 pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, leave: Label) {
     const BLOCK: regs::Gpr = regs::CONTINUATION;
     let words = image_words(suspend.image);
     masm.bind_named(site.suspend, format!("suspend{}", suspend.site));
-    masm.alu_imm(
-        Alu::Cmp,
-        Width::W32,
-        regs::EXIT,
-        EXIT_SUSPENDED.cast_signed(),
-    );
-    masm.jcc(Cc::NotEqual, leave);
+    masm.jcc(Cc::Sign, leave);
+    if suspend.again != Again::Never {
+        emit_suspend_again(masm, suspend);
+    }
 
     // take a block
     let class = class_for_words(words);
@@ -247,7 +274,7 @@ pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, l
         masm.mov(Width::W32, regs::RAX, slot);
         masm.store(Width::W32, Mem::new(BLOCK, offsets::COUNTER), regs::RAX);
     }
-    copy_image(masm, suspend.image, Direction::ToContinuation);
+    copy_image(masm, suspend.image, |_| true, Direction::ToContinuation);
 
     // link it behind the chain so far; its own link is written by whoever comes next, at last by the dispatch loop
     let tail = Mem::context(offsets::CHAIN_TAIL);
@@ -257,6 +284,40 @@ pub fn emit_suspend(masm: &mut Masm, site: &SiteLabels, suspend: &Suspend<'_>, l
     masm.mov_imm(regs::EXIT, u64::from(EXIT_SUSPENDED));
     masm.leave();
     masm.ret();
+}
+
+/// The outermost frame, resumed at this very point, is suspended there again; for any other it falls through.
+fn emit_suspend_again(masm: &mut Masm, suspend: &Suspend<'_>) {
+    const BLOCK: regs::Gpr = regs::CONTINUATION;
+    let fresh = masm.label();
+    masm.comment("the outermost frame?");
+    masm.alu_imm(Alu::Cmp, Width::W64, Mem::new(regs::FRAME, 0), 0);
+    masm.jcc(Cc::NotEqual, fresh);
+    masm.mov(Width::W64, BLOCK, Mem::context(offsets::KEPT));
+    masm.mov_reloc(regs::RAX, RelocTarget::Site(suspend.site));
+    masm.alu(
+        Alu::Cmp,
+        Width::W64,
+        regs::RAX,
+        Mem::new(BLOCK, offsets::SITE),
+    );
+    masm.jcc(Cc::NotEqual, fresh);
+    if let Some(slot) = suspend.counter {
+        masm.mov(Width::W32, regs::RAX, slot);
+        masm.store(Width::W32, Mem::new(BLOCK, offsets::COUNTER), regs::RAX);
+    }
+    copy_image(
+        masm,
+        suspend.image,
+        |word| suspend.again.may_change(word),
+        Direction::ToContinuation,
+    );
+    masm.mov(Width::W64, regs::RAX, Mem::context(offsets::CHAIN_TAIL));
+    masm.store(Width::W64, Mem::new(regs::RAX, offsets::NEXT), BLOCK);
+    masm.mov_imm(regs::EXIT, u64::from(EXIT_SUSPENDED_AGAIN));
+    masm.leave();
+    masm.ret();
+    masm.bind_named(fresh, format!("suspend{}.fresh", suspend.site));
 }
 
 fn emit_allocate(masm: &mut Masm, words: u32) {
@@ -298,16 +359,25 @@ pub(super) enum Direction {
 /// Runs of neighbouring slots that are at least this long are copied by a loop.
 const LOOP_WORDS: usize = 24;
 
-/// Copies the image between the frame and the continuation in `rdi`. Loses `rax`, `rdx` and `rsi`.
-pub(super) fn copy_image(masm: &mut Masm, image: &[FrameOffset], direction: Direction) {
+/// Copies the chosen words of the image between the frame and the continuation in `rdi`. Loses `rax`, `rdx` and `rsi`.
+pub(super) fn copy_image(
+    masm: &mut Masm,
+    image: &[FrameOffset],
+    chosen: impl Fn(usize) -> bool,
+    direction: Direction,
+) {
     const BLOCK: regs::Gpr = regs::CONTINUATION;
     let mut word = 0;
     while word < image.len() {
+        if !chosen(word) {
+            word += 1;
+            continue;
+        }
         // homes lie downwards: find out how many neighbours follow
-        let run = 1 + image[word..]
-            .windows(2)
-            .take_while(|pair| pair[1].0 == pair[0].0 - 8)
-            .count();
+        let run = 1
+            + (word + 1..image.len())
+                .take_while(|&next| chosen(next) && image[next].0 == image[next - 1].0 - 8)
+                .count();
         if run < LOOP_WORDS {
             for (i, &slot) in image.iter().enumerate().skip(word).take(run) {
                 let place = Mem::new(BLOCK, image_word(i));

@@ -180,7 +180,7 @@ impl Compiler<'_> {
             .any(|&(_, place)| place == Place::Int(1))
             .then(|| {
                 let reg = self.alloc_gpr();
-                self.masm.mov(Width::W64, reg, RDX);
+                self.masm.mov(Width::W64, reg, regs::RESULTS[1]);
                 reg
             });
         self.copy_transferred(base, &placed);

@@ -19,7 +19,7 @@ use crate::{
     suspension::{
         point::{CanonicalLayout, ImageSource, PointKind, SiteDraft},
         resume::{Door, DoorKind, emit_door, emit_tier0_resume_entry},
-        suspend::{SiteLabels, Suspend, emit_checkpoint_cold, emit_leave, emit_suspend},
+        suspend::{Again, SiteLabels, Suspend, emit_checkpoint_cold, emit_leave, emit_suspend},
     },
     wasm::{
         liveness::Liveness,
@@ -131,6 +131,7 @@ pub(super) struct PendingSite {
     pub(super) return_offset: CodeOffset,
     /// Of a checkpoint.
     pub(super) cold: Option<Label>,
+    pub(super) in_loop: bool,
 }
 
 /// A condition whose consumer is the next operator.
@@ -341,6 +342,8 @@ impl<'a> Compiler<'a> {
             image,
             return_offset: CodeOffset(0),
             cold,
+            in_loop: kind == PointKind::LoopHeader
+                || self.control.last().is_some_and(Control::is_in_loop),
         });
         labels
     }
@@ -374,6 +377,11 @@ impl<'a> Compiler<'a> {
                 resume_address,
                 counter: Some(COUNTER_OFFSET),
                 count_resumes: self.options.count_resumes,
+                again: if site.in_loop {
+                    Again::Changed
+                } else {
+                    Again::Never
+                },
             };
             emit_suspend(masm, &site.labels, &suspend, self.labels.leave);
             let door = Door {

@@ -52,9 +52,15 @@ pub(super) struct Control<'a> {
     /// Operand-stack height below its parameters.
     base: usize,
     signature: BlockSignature<'a>,
+    /// Whether it is a loop, or in one.
+    in_loop: bool,
 }
 
 impl<'a> Control<'a> {
+    pub(super) fn is_in_loop(&self) -> bool {
+        self.in_loop
+    }
+
     /// The function's own block.
     pub(super) fn function(results: &'a [ValType], label: Label) -> Self {
         Self {
@@ -66,6 +72,7 @@ impl<'a> Control<'a> {
                 params: &[],
                 results,
             },
+            in_loop: false,
         }
     }
 
@@ -83,12 +90,15 @@ impl<'a> Compiler<'a> {
     // --- Blocks -----------------------------------------------------------------------------------------------------
 
     fn open(&mut self, kind: ControlKind, label: Label, signature: BlockSignature<'a>) {
+        let in_loop =
+            kind == ControlKind::Loop || self.control.last().is_some_and(Control::is_in_loop);
         self.control.push(Control {
             kind,
             label,
             targeted: false,
             base: self.stack.len() - signature.params.len(),
             signature,
+            in_loop,
         });
     }
 
@@ -150,6 +160,7 @@ impl<'a> Compiler<'a> {
             targeted,
             base,
             signature,
+            in_loop: _,
         } = control;
         match kind {
             ControlKind::Function => {
@@ -376,7 +387,7 @@ impl<'a> Compiler<'a> {
                 self.store_to_transfer(RCX, word, index);
             }
         }
-        // no entry lives in rdx, and none but the first result still matters in rax
+        // no entry lives in rcx, and none but the first result still matters in rax
         if let Some(index) = ints[1] {
             let value = self.peek(index);
             self.load_gpr(regs::RESULTS[1], &value);
@@ -398,7 +409,8 @@ impl<'a> Compiler<'a> {
             self.masm
                 .fmov(regs::FLOAT_RESULT_REGISTERS[1], regs::FLOAT_SCRATCH);
         }
-        self.masm.mov_imm(regs::EXIT, u64::from(EXIT_RETURNED));
+        const { assert!(EXIT_RETURNED == 0, "zero is the shortest constant") };
+        self.masm.zero(regs::EXIT);
         self.masm.leave();
         self.masm.ret();
     }

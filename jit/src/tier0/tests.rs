@@ -89,7 +89,7 @@ fn a_loop_reads_like_its_source() {
             "mov edi,[rbp-18h]",
             "mov r10,[r15+208h]",
             "call qword ptr [r15+200h]",
-            "test ecx,ecx",
+            "test edx,edx",
             "jn",
             "mov rax,[rbp-10h]",
             "sub rax,1",
@@ -97,7 +97,7 @@ fn a_loop_reads_like_its_source() {
             "cmp qword ptr [rbp-10h],0",
             "jg",
             "mov rax,[rbp-20h]",
-            "mov ecx,0",
+            "xor edx,edx",
             "leave",
             "ret",
         ]

@@ -21,21 +21,29 @@ use crate::{
         Masm,
         masm::{self, Alu, Cc, CpuFeatures, Label, Rounding, Shift, Width, XmmMem},
         regs::{
-            CONTEXT, CONTINUATION, ENVIRONMENT, EXIT, FLOAT_RESULT_REGISTERS, FLOAT_SCRATCH, FRAME,
-            Gpr, HELPER_ARGS, HELPER_RESULT, RAX, RDX, RESULTS, SCRATCH, STACK, Xmm,
+            CONTEXT, ENVIRONMENT, EXIT, FLOAT_RESULT_REGISTERS, FLOAT_SCRATCH, FRAME, Gpr,
+            HELPER_ARGS, HELPER_RESULT, RAX, RDX, RESULTS, SCRATCH, STACK, Xmm,
         },
         x86_64::{masm::RegMem, sequences::Truncation},
     },
     code::draft::{CodeDraft, CodeKind},
     error::NotOptimized,
     frame::abi::{EXIT_RETURNED, Place, Places},
-    ir::value::{BinaryOp, Function, LoadOp, StoreOp, TrapCode, Type, UnaryOp},
+    ir::{
+        cfg::Cfg,
+        value::{
+            BinaryOp, Block, ENTRY, Function, LoadOp, StoreOp, TrapCode, Type, UnaryOp, Value,
+            ValueDef,
+        },
+    },
     options::{CompileOptions, ResumptionPath},
     runtime::context::offsets,
     suspension::{
         point::{ImageSource, SiteDraft},
         resume::{Door, DoorKind, Landing, Register, emit_door},
-        suspend::{ResumeEntry, SiteLabels, Suspend, emit_exit_test, emit_leave, emit_suspend},
+        suspend::{
+            Again, ResumeEntry, SiteLabels, Suspend, emit_exit_test, emit_leave, emit_suspend,
+        },
     },
     wasm::types::{CodeOffset, FrameOffset, ValType, WasmOffset},
 };
@@ -229,8 +237,9 @@ struct Suspension {
     returned: CodeOffset,
     /// The slots that live across.
     image: Vec<FrameOffset>,
-    /// What the code right behind the resumption point loads, and where it goes on then.
+    /// What the code right behind the resumption point loads, which slots it reads besides, and where it goes on then.
     loads: Vec<(u32, Register)>,
+    slots: Vec<bool>,
     landing: Label,
 }
 
@@ -667,7 +676,8 @@ impl Emit<'_> {
 
     /// Returns: results are in their registers.
     fn leave(&mut self) {
-        self.masm.mov_imm(EXIT, u64::from(EXIT_RETURNED));
+        const { assert!(EXIT_RETURNED == 0, "zero is the shortest constant") };
+        self.masm.zero(EXIT);
         self.masm.leave();
         self.masm.ret();
     }
@@ -1172,13 +1182,14 @@ impl Emit<'_> {
             Some(target) => self.masm.call(target),
             None => self.masm.call_reference(),
         }
-        let image: Vec<FrameOffset> = live.iter().map(|&reg| self.slot_of(at(reg))).collect();
+        let places: Vec<Allocation> = live.iter().map(|&reg| at(reg)).collect();
+        let image: Vec<FrameOffset> = places.iter().map(|&place| self.slot_of(place)).collect();
         let labels = SiteLabels::new(&mut self.masm);
         self.masm.note(offset);
         let returned = self.masm.offset();
         emit_exit_test(&mut self.masm, &labels);
         let description = self.take_site(site);
-        let loads = self.reloads(number, &image, &description.results);
+        let (loads, slots) = self.reloads(number, &places, &description.results);
         for &(word, register) in &loads {
             let slot = image[word as usize];
             match register {
@@ -1194,6 +1205,7 @@ impl Emit<'_> {
             returned,
             image,
             loads,
+            slots,
             landing,
         });
     }
@@ -1205,19 +1217,24 @@ impl Emit<'_> {
     }
 
     /// The moves behind a call that load words of its image into registers and depend on no other move there. They are
-    /// emitted first, so that a resumption can load the registers from the continuation and go on behind them.
+    /// emitted first, so that a resumption can load the registers from the continuation and go on behind them. Beside them,
+    /// which words are read from their slots all the same.
     fn reloads(
         &mut self,
         call: Inst,
-        image: &[FrameOffset],
+        image: &[Allocation],
         results: &[ValType],
-    ) -> Vec<(u32, Register)> {
+    ) -> (Vec<(u32, Register)>, Vec<bool>) {
         let mut places = Places::results();
         let results: Vec<Place> = results.iter().map(|&ty| places.next(ty)).collect();
         let last = ProgPoint::before(call.next());
         let behind = ProgPoint::after(call);
         self.done_edits.clear();
         let mut loads = Vec::new();
+        let mut slots: Vec<bool> = image
+            .iter()
+            .map(|&slot| self.allocated.is_alive_behind(call, slot))
+            .collect();
         // registers and slots that moves which stay behind read or write
         let mut touched: Vec<Allocation> = Vec::new();
         for (i, (point, edit)) in self.allocated.edits.iter().enumerate().skip(self.next_edit) {
@@ -1235,10 +1252,7 @@ impl Emit<'_> {
                 .as_reg()
                 .filter(|_| from.is_stack())
                 .and_then(|register| landing_register(register, &results));
-            let word = from
-                .is_stack()
-                .then(|| self.slot_of(from))
-                .and_then(|slot| image.iter().position(|&word| word == slot));
+            let word = image.iter().position(|&slot| slot == from);
             if let (Some(register), Some(word)) = (register, word)
                 && !touched.contains(&from)
                 && !touched.contains(&to)
@@ -1249,9 +1263,12 @@ impl Emit<'_> {
             } else {
                 touched.push(from);
                 touched.push(to);
+                if let Some(word) = word {
+                    slots[word] = true;
+                }
             }
         }
-        loads
+        (loads, slots)
     }
 
     fn checkpoint(&mut self, site: u32, live: &[Reg], addresses: &[Reg], offset: WasmOffset) {
@@ -1324,6 +1341,7 @@ impl Emit<'_> {
             returned,
             image: checkpoint.slots,
             loads: Vec::new(),
+            slots: Vec::new(),
             landing,
         });
     }
@@ -1334,6 +1352,10 @@ impl Emit<'_> {
         let mut suspensions = std::mem::take(&mut self.suspensions);
         suspensions.sort_by_key(|suspension| suspension.number);
         let builder = RecipeBuilder::new(self.ir);
+        let turns = Turns::of(self.ir, !suspensions.is_empty());
+        // behind a tail call, the frame that was resumed may be another activation's
+        let mut insts = self.allocated.insts.iter();
+        let tail_calls = insts.any(|(inst, _)| matches!(inst, MInst::TailCall { .. }));
         let leave = self.masm.label();
         if !suspensions.is_empty() {
             emit_leave(&mut self.masm, leave);
@@ -1353,6 +1375,15 @@ impl Emit<'_> {
             } else {
                 (ResumeEntry::Tier0, suspension.labels.tier0_door)
             };
+            let again = turns.at(suspension.site.block);
+            let values = suspension.site.values.iter();
+            let changed: Vec<bool> = values
+                .map(|value| {
+                    value.is_none_or(|value| turns.may_change(suspension.site.block, value))
+                })
+                .chain(std::iter::repeat(true))
+                .take(suspension.image.len())
+                .collect();
             emit_suspend(
                 &mut self.masm,
                 &suspension.labels,
@@ -1363,6 +1394,11 @@ impl Emit<'_> {
                     resume_address: Some(resume_address),
                     counter: None,
                     count_resumes: osr && self.options.count_resumes,
+                    again: match (tail_calls, again) {
+                        (true, _) => Again::Changed,
+                        (false, true) => Again::Some(&changed),
+                        (false, false) => Again::Never,
+                    },
                 },
                 leave,
             );
@@ -1379,6 +1415,7 @@ impl Emit<'_> {
                     counter: None,
                     landing: (!suspension.loads.is_empty()).then_some(Landing {
                         loads: &suspension.loads,
+                        slots: &suspension.slots,
                         label: suspension.landing,
                     }),
                 },
@@ -1388,6 +1425,7 @@ impl Emit<'_> {
                 results,
                 map,
                 values,
+                block: _,
             } = suspension.site;
             let recipes = builder.recipes(&map, &values);
             let references = (0u32..)
@@ -1458,15 +1496,61 @@ impl Emit<'_> {
     }
 }
 
-/// The register, if a resumption can load it from the continuation: it must survive what the door does after that, which is
-/// to recycle the block and to load the call's results.
+/// What can come again in an activation.
+struct Turns<'a> {
+    ir: &'a Function,
+    /// See [`Cfg::cycles`].
+    cycles: Vec<Option<u32>>,
+    /// Where an instruction stands.
+    blocks: Vec<Block>,
+}
+
+impl<'a> Turns<'a> {
+    /// If nobody will ask, nothing is computed.
+    fn of(ir: &'a Function, wanted: bool) -> Self {
+        let mut blocks = Vec::new();
+        if wanted {
+            blocks = vec![ENTRY; ir.insts.len()];
+            for (n, block) in (0u32..).zip(&ir.blocks) {
+                for inst in &block.insts {
+                    blocks[inst.index()] = Block(n);
+                }
+            }
+        }
+        Self {
+            ir,
+            cycles: if wanted {
+                Cfg::compute(ir).cycles()
+            } else {
+                Vec::new()
+            },
+            blocks,
+        }
+    }
+
+    /// Whether a block can be reached from itself.
+    fn at(&self, block: Block) -> bool {
+        self.cycles[block.index()].is_some()
+    }
+
+    /// Whether a value can be another one when a block comes again. What is made outside of all that leads back to the block
+    /// cannot.
+    fn may_change(&self, block: Block, value: Value) -> bool {
+        let made = match self.ir.values[value.index()].def {
+            ValueDef::Result(inst, _) => self.blocks[inst.index()],
+            ValueDef::Param(block, _) => block,
+        };
+        self.cycles[made.index()] == self.cycles[block.index()]
+    }
+}
+
+/// The register, if a resumption can load it from the continuation: it is none of the call's results.
 fn landing_register(register: PReg, results: &[Place]) -> Option<Register> {
     match register.class() {
         RegClass::Int => {
             let register = gpr_of(register);
             let result = |place: &Place| matches!(place, Place::Int(n) if RESULTS[usize::from(*n)] == register);
-            (register != CONTINUATION && register != SCRATCH && !results.iter().any(result))
-                .then_some(Register::Int(register))
+            (register != SCRATCH && !results.iter().any(result)).then_some(Register::Int(register))
         }
         RegClass::Float | RegClass::Vector => {
             let register = xmm_of(register);

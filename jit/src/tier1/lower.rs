@@ -41,7 +41,7 @@ const INT_ARGS: [PReg; 6] = [
     PReg::new(9, RegClass::Int),
 ];
 /// Integer result registers, in order.
-const INT_RESULTS: [PReg; 2] = [RAX, RDX];
+const INT_RESULTS: [PReg; 2] = [RAX, RCX];
 
 /// So many sums are looked through for an address; the passes have folded longer chains.
 const MAX_FOLDED: usize = 4;
@@ -1115,6 +1115,7 @@ impl<'a> Lower<'a> {
             results,
             map,
             values,
+            block: self.here.0,
         });
         (number, live)
     }

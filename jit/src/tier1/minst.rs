@@ -11,7 +11,7 @@
 //! memory may move while the loop waits, so the cold path loads it from the context again, wherever it was.
 
 use crate::{
-    ir::value::{BinaryOp, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
+    ir::value::{BinaryOp, Block, LoadOp, StoreOp, TrapCode, UnaryOp, Value},
     suspension::point::CanonicalLayout,
     wasm::types::{FuncIndex, ValType, WasmOffset},
 };
@@ -277,6 +277,8 @@ pub(crate) struct Site {
     pub(crate) map: Vec<Source>,
     /// The IR value behind each value that lives across; `None` for one that lowering made up.
     pub(crate) values: Vec<Option<Value>>,
+    /// Where it stands.
+    pub(crate) block: Block,
 }
 
 /// A machine instruction.

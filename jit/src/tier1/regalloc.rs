@@ -179,9 +179,18 @@ pub(crate) struct Allocated {
     pub(crate) edits: Vec<(ProgPoint, Edit)>,
     /// Spill slots in use.
     pub(crate) spill_slots: usize,
+    /// By number of a call: the places that are alive behind it and behind all moves there.
+    alive_behind: HashMap<usize, Vec<u64>>,
 }
 
 impl Allocated {
+    /// Whether what a slot holds is read behind a call and the moves there, before it is written.
+    pub(crate) fn is_alive_behind(&self, call: Inst, slot: Allocation) -> bool {
+        let n = place_number(slot);
+        let alive = self.alive_behind.get(&call.index());
+        alive.is_none_or(|set| set[n / 64] >> (n % 64) & 1 != 0)
+    }
+
     /// For dumps: blocks in order, instructions with the moves before them.
     pub(crate) fn text(&self) -> String {
         use std::fmt::Write as _;
@@ -501,9 +510,82 @@ pub(crate) fn allocate(
         cold,
         edits,
         spill_slots: num_spillslots,
+        alive_behind: HashMap::new(),
     };
+    hoist_reloads(&mut allocated);
     add_second_places(&mut allocated)?;
     Ok(allocated)
+}
+
+/// So many instructions behind a call are looked at for reloads.
+const HOISTED_OVER: usize = 16;
+
+/// Moves reloads that come a little behind a call up to it, where a resumption can load the registers from the continuation
+/// at once.
+///
+/// ```text
+/// before                          after
+///   call ...                        call ...
+///                                   rdx = slot3
+///   rcx = rcx + 1                   rcx = rcx + 1
+///   rdx = slot3
+///   cmp rcx, rdx                    cmp rcx, rdx
+/// ```
+fn hoist_reloads(allocated: &mut Allocated) {
+    let mut hoisted = false;
+    for block in 0..allocated.ranges.len() {
+        let range = allocated.ranges[block];
+        for call in range.iter() {
+            if matches!(allocated.insts[call.index()].0, MInst::Call { .. }) {
+                hoisted |= hoist_to(allocated, call, range.last());
+            }
+        }
+    }
+    if hoisted {
+        // those that were there before stay in front
+        allocated.edits.sort_by_key(|&(point, _)| point);
+    }
+}
+
+/// Moves what can be moved up to behind this call, from before or at `last`.
+fn hoist_to(allocated: &mut Allocated, call: Inst, last: Inst) -> bool {
+    let up = ProgPoint::before(call.next());
+    // the scratch registers are lost between instructions
+    let mut touched = vec![Allocation::reg(INT_SCRATCH), Allocation::reg(FLOAT_SCRATCH)];
+    let mut hoisted = false;
+    let mut edit = allocated.edits.partition_point(|(at, _)| *at <= up);
+    // what is done there is done before what is moved there
+    let there = allocated.edits[..edit].iter().rev();
+    for (_, Edit::Move { from, to }) in there.take_while(|(at, _)| at.inst() >= call) {
+        touched.extend([*from, *to]);
+    }
+    let end = last.index().min(call.index() + HOISTED_OVER);
+    for number in call.index() + 1..=end {
+        let inst = &mut allocated.insts[number].0;
+        if matches!(inst, MInst::Call { .. } | MInst::Checkpoint { .. }) {
+            break;
+        }
+        each_place(inst, OperandKind::Use, |place| touched.push(place));
+        each_place(inst, OperandKind::Def, |place| touched.push(place));
+        touched.extend(inst.clobbers().into_iter().map(Allocation::reg));
+        let behind = ProgPoint::before(Inst::new(number + 1));
+        if number == end {
+            break;
+        }
+        while let Some((at, Edit::Move { from, to })) = allocated.edits.get_mut(edit)
+            && *at <= behind
+        {
+            edit += 1;
+            let (from, to) = (*from, *to);
+            if from.is_stack() && to.is_reg() && !touched.contains(&from) && !touched.contains(&to)
+            {
+                *at = up;
+                hoisted = true;
+            }
+            touched.extend([from, to]);
+        }
+    }
+    hoisted
 }
 
 /// A value may be alive in two places at once, and the allocator names one of them at a site. The others are alive across
@@ -526,7 +608,7 @@ fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
     while changed {
         changed = false;
         for block in (0..blocks).rev() {
-            let live = live_before_block(allocated, block, &live_in, |_, _, _| {});
+            let live = live_before_block(allocated, block, &live_in, |_, _, _| {}, |_, _, _| {});
             if live != live_in[block] {
                 live_in[block] = live;
                 changed = true;
@@ -535,9 +617,10 @@ fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
     }
     let addresses = places_of_addresses(allocated, words);
     let mut budget = MAX_LIVE_OPERANDS;
+    let mut alive_behind = HashMap::new();
     for block in 0..blocks {
         let mut failed = false;
-        live_before_block(allocated, block, &live_in, |number, inst, live| {
+        let at_inst = |number: Inst, inst: &mut MInst, live: &[u64]| {
             let none = Vec::new();
             let set = addresses.get(&number.index()).unwrap_or(&none);
             let is_address = |place| {
@@ -566,11 +649,24 @@ fn add_second_places(allocated: &mut Allocated) -> Result<(), NotOptimized> {
                     None => failed = true,
                 }
             }
-        });
+        };
+        // beyond that much memory, all places count as alive
+        let before_inst = |insts: &[(MInst, WasmOffset)], number: Inst, live: &[u64]| {
+            let Some(before) = number.index().checked_sub(1) else {
+                return;
+            };
+            if matches!(insts[before].0, MInst::Call { .. })
+                && alive_behind.len().saturating_mul(words) < MAX_LIVE_OPERANDS
+            {
+                alive_behind.insert(before, live.to_vec());
+            }
+        };
+        live_before_block(allocated, block, &live_in, at_inst, before_inst);
         if failed {
             return Err(NotOptimized::TooLarge);
         }
     }
+    allocated.alive_behind = alive_behind;
     Ok(())
 }
 
@@ -679,12 +775,14 @@ fn places(set: &[u64]) -> Vec<Allocation> {
 }
 
 /// Walks a block backwards with the set of places that are alive; gives the set at its start. `at_inst` sees each
-/// instruction with what is alive behind it, its own results left out.
+/// instruction with what is alive behind it, its own results left out; `before_inst`, with what is alive before it, behind
+/// the moves there.
 fn live_before_block(
     allocated: &mut Allocated,
     block: usize,
     live_in: &[Vec<u64>],
     mut at_inst: impl FnMut(Inst, &mut MInst, &[u64]),
+    mut before_inst: impl FnMut(&[(MInst, WasmOffset)], Inst, &[u64]),
 ) -> Vec<u64> {
     let mut live = vec![0_u64; live_in[block].len()];
     for succ in &allocated.succs[block] {
@@ -711,6 +809,7 @@ fn live_before_block(
             each_place(inst, OperandKind::Def, |place| remove(&mut live, place));
             at_inst(number, inst, &live);
             each_place(inst, OperandKind::Use, |place| insert(&mut live, place));
+            before_inst(&allocated.insts, number, &live);
         }
     }
     live

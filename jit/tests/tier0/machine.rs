@@ -5,12 +5,13 @@ use crate::segments::{
 };
 use midair_continuation::{
     Header,
+    header::nobody,
     recycle::{NO_CLASS, SIZE_CLASSES, class_for_words},
 };
 use midair_jit::{
     arch::masm::CpuFeatures,
     code::draft::{CodeDraft, RelocTarget},
-    frame::abi::{self, EXIT_RETURNED, EXIT_SUSPENDED, EXIT_TRAPPED, Place},
+    frame::abi::{self, EXIT_RETURNED, EXIT_SUSPENDED, EXIT_SUSPENDED_AGAIN, EXIT_TRAPPED, Place},
     options::CompileOptions,
     runtime::{
         context::{FuncEntry, GlobalSlot, Helpers, ImportEntry, VmContext, VmLayout},
@@ -76,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) hits: u64,
     /// Resumptions of guest frames.
     pub(crate) resumptions: u64,
+    /// Suspensions of frames at the point they were resumed at.
+    pub(crate) again: u64,
     /// Blocks that helpers allocated.
     pub(crate) allocated: u64,
     /// Blocks without class that code released.
@@ -92,6 +95,8 @@ pub(crate) struct Machine {
     context: Vec<u64>,
     _entries: Vec<FuncEntry>,
     _sites: Vec<Box<[u64]>>,
+    /// Words of the image, by the address of a site.
+    images: HashMap<usize, u32>,
     _helpers: Box<Helpers>,
     transfer: Vec<u64>,
     host: Box<Host>,
@@ -133,13 +138,14 @@ unsafe extern "sysv64" fn enter(
         "mov rcx, [rax + 24]",
         "mov r8, [rax + 32]",
         "mov r9, [rax + 40]",
+        "xor ebp, ebp",
         "call r11",
         "pop r10",
         "mov [r10], rax",
-        "mov [r10 + 8], rdx",
+        "mov [r10 + 8], rcx",
         "movsd [r10 + 48], xmm0",
         "movsd [r10 + 56], xmm1",
-        "mov eax, ecx",
+        "mov eax, edx",
         "pop r15",
         "pop r14",
         "pop r13",
@@ -161,8 +167,8 @@ unsafe extern "sysv64" fn import_stub() {
         "movsd [rsp + 80], xmm4", "movsd [rsp + 88], xmm5", "movsd [rsp + 96], xmm6", "movsd [rsp + 104], xmm7",
         "mov rdi, r15", "mov rsi, r10", "mov rdx, rsp",
         "call {import}",
-        "mov ecx, eax",
-        "mov rax, [rsp]", "mov rdx, [rsp + 8]", "movsd xmm0, [rsp + 48]", "movsd xmm1, [rsp + 56]",
+        "mov edx, eax",
+        "mov rax, [rsp]", "mov rcx, [rsp + 8]", "movsd xmm0, [rsp + 48]", "movsd xmm1, [rsp + 56]",
         // nothing else survives a call
         "mov rsi, -1", "mov rdi, -1", "mov r8, -1", "mov r9, -1", "mov r10, -1", "mov r11, -1", "mov rbx, -1",
         "mov r12, -1", "mov r13, -1", "mov r14, -1", "movq xmm2, r14", "movq xmm3, r14", "movq xmm4, r14",
@@ -319,13 +325,19 @@ unsafe extern "C" fn allocate(context: *mut VmContext, words: u32) -> *mut Heade
     }
 }
 
-unsafe extern "C" fn release(context: *mut VmContext, block: *mut Header, words: u32) {
-    assert!(class_for_words(words).is_none());
+/// Takes back the block of a frame that is gone: on the list that machine code takes it from, if there is one.
+unsafe fn take_back(context: *mut VmContext, block: *mut Header, words: u32) {
     // SAFETY: allocated above with as many words.
     unsafe {
-        host(context).counts.released += 1;
-        assert_eq!((*block).flags & 0xff, u32::from(NO_CLASS));
-        dealloc(block.cast(), block_layout(words));
+        if let Some(class) = class_for_words(words) {
+            let list = &mut (*context).free_lists.heads[usize::from(class)];
+            (*block).next = *list;
+            *list = block;
+        } else {
+            host(context).counts.released += 1;
+            assert_eq!((*block).flags & 0xff, u32::from(NO_CLASS));
+            dealloc(block.cast(), block_layout(words));
+        }
     }
 }
 
@@ -404,6 +416,7 @@ impl Machine {
         let mut at = 0;
         let mut entries: Vec<FuncEntry> = (0..imported).map(|_| entry(0)).collect();
         let mut sites = Vec::new();
+        let mut images = HashMap::new();
         for draft in &drafts {
             let base = code as usize + at;
             let words: Box<[u64]> = draft
@@ -420,6 +433,10 @@ impl Machine {
                 };
                 let at = reloc.at.0 as usize;
                 bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            }
+            for (word, site) in words.iter().zip(&draft.sites) {
+                let count = u32::try_from(site.image.len()).expect("small");
+                images.insert(ptr::from_ref(word).addr(), count);
             }
             sites.push(words);
             // SAFETY: the mapping has room for every draft, each rounded up.
@@ -471,7 +488,6 @@ impl Machine {
             table_init: no_table_move,
             elem_drop: no_elem_drop,
             allocate,
-            release,
             call_count,
             compile,
             patchpoint_resume,
@@ -494,6 +510,7 @@ impl Machine {
             context,
             _entries: entries,
             _sites: sites,
+            images,
             _helpers: helpers,
             transfer,
             host,
@@ -553,6 +570,7 @@ impl Machine {
         // SAFETY: the context is whole, and the code was compiled for it. Continuations are entered once each.
         unsafe {
             (*context).checkpoint = u32::from(suspending).into();
+            (*context).kept = nobody();
             (*context).stack_limit = (&raw const marker as usize) - GUEST_STACK;
             let code = (*(*context).entries.add(func.index()))
                 .code
@@ -569,9 +587,11 @@ impl Machine {
                             registers.floats[1],
                         ];
                     }
-                    EXIT_SUSPENDED => {
+                    EXIT_SUSPENDED | EXIT_SUSPENDED_AGAIN => {
                         let leaf = (*context).chain_head;
-                        (*(*context).chain_tail).next = outer;
+                        if exit == EXIT_SUSPENDED {
+                            (*(*context).chain_tail).next = outer;
+                        }
                         outer = (*leaf).next;
                         dealloc(leaf.cast(), block_layout(0));
                         (*context).results = self.host.leaf_results;
@@ -596,7 +616,15 @@ impl Machine {
                     floats: [u64::MAX; 8],
                 };
                 registers.ints[0] = continuation as u64;
+                (*context).kept = continuation;
                 exit = enter((*continuation).resume, context, &raw mut registers);
+                if exit == EXIT_SUSPENDED_AGAIN {
+                    self.host.counts.again += 1;
+                    assert_eq!((*continuation).next, outer, "its link is as it was");
+                } else {
+                    let words = self.image_words(continuation);
+                    take_back(context, continuation, words);
+                }
             }
             let kept = (*context).results;
             let results = abi::result_places(&ty)
@@ -620,6 +648,13 @@ impl Machine {
                 .collect();
             Outcome::Returned(results)
         }
+    }
+
+    /// Words of the image of a continuation.
+    fn image_words(&self, continuation: *mut Header) -> u32 {
+        // SAFETY: live; its site is of this machine.
+        let site = unsafe { (*continuation).site }.addr();
+        self.images[&site]
     }
 
     /// The operator a trap's offset points at.

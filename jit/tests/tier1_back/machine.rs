@@ -3,7 +3,7 @@
 use crate::segments::{
     data_drop, memory_init, no_elem_drop, no_table_fill, no_table_grow, no_table_move,
 };
-use midair_continuation::{Header, recycle::FreeLists};
+use midair_continuation::{Header, header::nobody, recycle::FreeLists};
 use midair_jit::{
     arch::{
         Masm,
@@ -140,13 +140,14 @@ global_asm!(
     "mov rcx, [rbx + 24]",
     "mov r8, [rbx + 32]",
     "mov r9, [rbx + 40]",
+    "xor ebp, ebp",
     "call rax",
     "pop rbx",
     "mov [rbx], rax",
-    "mov [rbx + 8], rdx",
+    "mov [rbx + 8], rcx",
     "movsd [rbx + 16], xmm0",
     "movsd [rbx + 24], xmm1",
-    "mov eax, ecx",
+    "mov eax, edx",
     "pop r15",
     "pop r14",
     "pop r13",
@@ -211,14 +212,6 @@ unsafe extern "C" fn allocate(context: *mut VmContext, words: u32) -> *mut Heade
     lists.take(8 * words as usize).as_ptr()
 }
 
-unsafe extern "C" fn release(context: *mut VmContext, block: *mut Header, _: u32) {
-    // SAFETY: guest code does not touch its free lists while a helper runs.
-    let lists = unsafe { &mut (*context).free_lists };
-    let block = NonNull::new(block).expect("a block");
-    // SAFETY: 1. `allocate` made it; 2. the door is done with it.
-    unsafe { lists.give(block) };
-}
-
 unsafe extern "C" fn unexpected() {
     std::process::abort();
 }
@@ -247,7 +240,7 @@ fn import_stub() -> Vec<u8> {
         masm.gpr_to_xmm(Width::W64, regs::Xmm::new(n), regs::R11);
     }
     masm.mov(Width::W64, regs::EXIT, Mem::new(reply, 0));
-    masm.mov(Width::W64, regs::RDX, Mem::new(reply, 16));
+    masm.mov(Width::W64, regs::RESULTS[1], Mem::new(reply, 16));
     masm.fload(Width::W64, regs::Xmm::new(0), Mem::new(reply, 24));
     masm.fload(Width::W64, regs::Xmm::new(1), Mem::new(reply, 32));
     masm.mov(Width::W64, regs::RAX, Mem::new(reply, 8));
@@ -291,7 +284,6 @@ impl Machine {
             table_init: no_table_move,
             elem_drop: no_elem_drop,
             allocate,
-            release,
             call_count: {
                 unsafe extern "C" fn f(_: *mut VmContext, _: u32) {}
                 f
@@ -329,6 +321,7 @@ impl Machine {
                 checkpoint: AtomicU32::new(0),
                 helper_calls: 0,
                 stack_limit: 0,
+                resume_floor: usize::MAX,
                 memory_base: ptr::null_mut(),
                 memory_len: 0,
                 entries: entries.as_ptr(),
@@ -336,9 +329,9 @@ impl Machine {
                 transfer: transfer.as_mut_ptr(),
                 chain_head: ptr::null_mut(),
                 chain_tail: ptr::null_mut(),
+                kept: nobody(),
                 results: [0; 4],
                 free_lists: FreeLists::default(),
-                host_frame: 0,
                 module: ptr::null(),
                 host: ptr::null_mut(),
             },
@@ -498,7 +491,11 @@ impl Machine {
     pub(crate) fn resume(&mut self, continuation: *mut Header, host: &mut Host) -> Outcome {
         // SAFETY: it came from `chain`.
         let code = unsafe { (*continuation).resume };
-        self.run(code, &[continuation as u64], &[], host)
+        let outcome = self.run(code, &[continuation as u64], &[], host);
+        let block = NonNull::new(continuation).expect("it came from `chain`");
+        // SAFETY: its frame is gone, and nothing was kept for it.
+        unsafe { self.context.vm.free_lists.give(block) };
+        outcome
     }
 }
 

@@ -17,7 +17,10 @@
     reason = "size classes are a handful, in constants"
 )]
 
-use crate::runtime::context::{FuncEntry, VmContext, offsets};
+use crate::{
+    frame::abi::EXIT_SUSPENDED,
+    runtime::context::{FuncEntry, VmContext, offsets},
+};
 use midair_continuation::{
     Header,
     header::{FLAG_SWITCH, HEADER_SIZE},
@@ -59,6 +62,7 @@ pub unsafe extern "C" fn cross_call() {
         "mov rax, [r10 + {entry}]",
         "mov r10, [r10 + {context}]",
         "mov [r10 + {stack_limit}], r11",
+        "mov qword ptr [r10 + {resume_floor}], -1",
         "lea r11, [rip + 7f]",
         "cmp r11, [rsp]",
         "je 6f",
@@ -70,15 +74,14 @@ pub unsafe extern "C" fn cross_call() {
         "call [rax + {entry_code}]",
         "7:",
         "mov r10, [rbp - 8]",
-        "test ecx, ecx",
+        "test edx, edx",
         "jne 2f",
         "mov r15, r10",
         "leave",
         "ret",
         "2:",
         // r10 = caller's context, r15 = callee's
-        "cmp ecx, 1",
-        "jne 5f",
+        "js 5f",
         "mov rdi, [r15 + {free_list}]",
         "test rdi, rdi",
         "je 4f",
@@ -99,7 +102,7 @@ pub unsafe extern "C" fn cross_call() {
         "mov rax, [r15 + {chain_head}]",
         "mov [r10 + {chain_head}], rax",
         "mov [r10 + {chain_tail}], rdi",
-        "mov ecx, 1",
+        "mov edx, {suspended}",
         "5:",
         "mov r15, r10",
         "leave",
@@ -117,6 +120,7 @@ pub unsafe extern "C" fn cross_call() {
         "mov r10, [rbp - 8]",
         "jmp 3b",
         stack_limit = const offsets::STACK_LIMIT,
+        resume_floor = const offsets::RESUME_FLOOR,
         entry = const ENTRY,
         context = const CONTEXT,
         entry_code = const offsets::ENTRY_CODE,
@@ -135,6 +139,7 @@ pub unsafe extern "C" fn cross_call() {
         helpers = const offsets::HELPERS,
         allocate = const offsets::HELPER_ALLOCATE,
         resume_stub = sym resume_switch,
+        suspended = const EXIT_SUSPENDED,
     )
 }
 
@@ -163,20 +168,17 @@ unsafe extern "C" fn resume_switch() {
         "mov r10, [rdi + {image}]",
         "mov r11, [r15 + {stack_limit}]",
         "mov [r10 + {stack_limit}], r11",
+        "mov qword ptr [r10 + {resume_floor}], -1",
         "mov rax, [r15 + {results}]",
-        "mov rdx, [r15 + {results} + 8]",
+        "mov rcx, [r15 + {results} + 8]",
         "movsd xmm0, [r15 + {results} + 16]",
         "movsd xmm1, [r15 + {results} + 24]",
-        "mov r11, [r15 + {free_list}]",
-        "mov [rdi + {next}], r11",
-        "mov [r15 + {free_list}], rdi",
         "mov r15, r10",
-        "xor ecx, ecx",
+        "xor edx, edx",
         "ret",
         image = const HEADER_SIZE,
         stack_limit = const offsets::STACK_LIMIT,
+        resume_floor = const offsets::RESUME_FLOOR,
         results = const offsets::RESULTS,
-        free_list = const FREE_LIST,
-        next = const offsets::NEXT,
     )
 }

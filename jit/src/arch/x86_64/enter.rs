@@ -10,7 +10,7 @@
 //! This is an inlined block and not a function: the six registers that a function would save and restore at each entry are
 //! saved once, outside of whatever loop resumes calls.
 
-use crate::{frame::abi::EXIT_SUSPENDED, runtime::context::VmContext};
+use crate::runtime::context::VmContext;
 
 /// How guest code left.
 #[derive(Clone, Copy, Debug)]
@@ -19,14 +19,31 @@ pub struct Exit {
     pub word: u32,
     /// The context that was current when it left.
     pub context: *mut VmContext,
+    /// What its result registers held: results if it returned.
+    ints: [u64; 2],
+    floats: [f64; 2],
+}
+
+impl Exit {
+    /// Guest code has returned: its results wait in the context for whoever goes on.
+    ///
+    /// # Safety
+    /// The context is live, and nobody else uses its store meanwhile.
+    #[inline(always)]
+    pub unsafe fn keep_results(&self) {
+        let [int0, int1] = self.ints;
+        let [float0, float1] = self.floats;
+        // SAFETY: the caller's.
+        unsafe { (*self.context).results = [int0, int1, float0.to_bits(), float1.to_bits()] };
+    }
 }
 
 /// Calls `target` with `argument` in the continuation register.
 ///
 /// # Machine contract
-/// *At the target*: `r15` = context, `rdi` = argument, `rbp` = 0, stack as after a call. *On exit*: if guest code returned,
-/// its result registers are in [`VmContext::results`] of the context that is current then. *Clobbers*: every register but
-/// the stack's, and `rbx` and `rbp`, which are restored.
+/// *At the target*: `r15` = context, `rdi` = argument, `rbp` = 0, stack as after a call. *On exit*: `r15` = the context that
+/// is current then, `edx` = exit word, result registers as guest code left them. *Clobbers*: every register but the stack's,
+/// and `rbx` and `rbp`, which are restored.
 ///
 /// # Safety
 /// 1. `target` is a resume door, a tier-0 resume entry (`argument` is a continuation made for it, owned by the caller, who
@@ -52,8 +69,8 @@ pub unsafe fn enter(context: *mut VmContext, target: usize, argument: usize) -> 
             inout("rdi") argument => _,
             inout("rsi") target => _,
             lateout("rax") int0,
-            lateout("rdx") int1,
-            lateout("ecx") word,
+            lateout("rcx") int1,
+            lateout("edx") word,
             lateout("xmm0") float0,
             lateout("xmm1") float1,
             lateout("r12") _,
@@ -62,13 +79,10 @@ pub unsafe fn enter(context: *mut VmContext, target: usize, argument: usize) -> 
             clobber_abi("C"),
         );
     }
-    // behind a trap they mean nothing, and harm nobody: one comparison tells the usual ways out
-    if word != EXIT_SUSPENDED {
-        // SAFETY: (2): the context of an instance of the same store.
-        unsafe { (*left).results = [int0, int1, float0.to_bits(), float1.to_bits()] };
-    }
     Exit {
         word,
         context: left,
+        ints: [int0, int1],
+        floats: [float0, float1],
     }
 }

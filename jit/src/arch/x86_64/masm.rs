@@ -20,8 +20,8 @@
 )]
 
 use super::registers::{
-    CONTEXT, FRAME, Gpr, HELPER_ARGS, HELPER_RESULT, R8, RAX, RCX, RDI, RDX, RSI, SCRATCH, STACK,
-    Xmm,
+    CONTEXT, EXIT, FRAME, Gpr, HELPER_ARGS, HELPER_RESULT, R8, RAX, RCX, RDI, RDX, RSI, SCRATCH,
+    STACK, Xmm,
 };
 use crate::{
     code::{
@@ -549,7 +549,7 @@ impl Masm {
             self.lea_label(R8, behind);
             self.call_helper(offsets::HELPER_TRAP);
             self.bind(behind);
-            self.mov_imm(RCX, u64::from(EXIT_TRAPPED));
+            self.mov_imm(EXIT, u64::from(EXIT_TRAPPED));
             self.leave();
             self.ret();
         }
@@ -1665,6 +1665,6 @@ mod tests {
         masm.emit_deferred();
         let text = disassemble(masm).join("; ");
         assert_eq!(text.matches("call").count(), 1, "{text}");
-        assert!(text.ends_with("mov ecx,2; leave; ret"), "{text}");
+        assert!(text.ends_with("mov edx,80000000h; leave; ret"), "{text}");
     }
 }

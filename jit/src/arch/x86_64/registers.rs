@@ -7,7 +7,7 @@
 //! | [`CONTEXT`] | `r15` | survives calls, points at `runtime::context::VmContext` |
 //! | [`CONTINUATION`] | `rdi` | on entry to resume entries and doors |
 //! | [`ENVIRONMENT`] | `r10` | on entry to imported functions |
-//! | [`EXIT`] | `ecx` | exit word behind a call |
+//! | [`EXIT`] | `edx` | exit word behind a call |
 //! | [`SCRATCH`], [`FLOAT_SCRATCH`] | `r11`, `xmm15` | lost in any macro-assembler sequence; never allocated |
 //!
 //! The tables below must match the table in `frame::abi`.
@@ -93,7 +93,7 @@ pub const CONTINUATION: Gpr = RDI;
 /// Environment of an imported function.
 pub const ENVIRONMENT: Gpr = R10;
 /// Exit word behind a call (32 bits).
-pub const EXIT: Gpr = RCX;
+pub const EXIT: Gpr = RDX;
 /// Lost in any macro-assembler sequence.
 pub const SCRATCH: Gpr = R11;
 /// Lost in any macro-assembler sequence.
@@ -113,7 +113,7 @@ pub const FLOAT_ARGUMENTS: [Xmm; FLOAT_ARGS] = [
     Xmm(7),
 ];
 /// Integer result registers of guest calls.
-pub const RESULTS: [Gpr; INT_RESULTS] = [RAX, RDX];
+pub const RESULTS: [Gpr; INT_RESULTS] = [RAX, RCX];
 /// Float result registers of guest calls.
 pub const FLOAT_RESULT_REGISTERS: [Xmm; FLOAT_RESULTS] = [Xmm(0), Xmm(1)];
 

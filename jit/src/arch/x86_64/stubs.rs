@@ -154,8 +154,8 @@ const SMALL: u32 = 256;
 ///
 /// # Machine contract
 /// *On entry*: as an imported function; `r10` points to the environment, whose first word is the address of a function
-/// `(context, environment, words) -> exit word` of the C convention. It gets one word per parameter and leaves one per
-/// result in their place. *On exit*: as from any guest function.
+/// `(context, environment, words) -> HostExit` of the C convention. It gets one word per parameter and leaves one per
+/// result in their place. *On exit*: as from any guest function. *Stack shape*: a frame, with the words in it.
 ///
 /// # Panics
 /// Never: a stub is short.
@@ -164,11 +164,20 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
     let count = ty.params.len().max(ty.results.len());
     let size = words(count.next_multiple_of(2));
     let word = |i: usize| Mem::new(FRAME, words(i) - size);
-    masm.enter_frame();
-    if size > 0 {
-        // the caller has tested the limit, and what lies below it is room for helpers; words beyond that are tested
-        masm.lea(Width::W64, STACK, Mem::new(FRAME, -size));
+    if size == 0 {
+        // nothing in the frame: the saved register is all there is to it
+        masm.push(FRAME);
+        masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
+        masm.mov(Width::W64, HELPER_ARGS[1], ENVIRONMENT);
+        masm.mov(Width::W64, HELPER_ARGS[2], STACK);
+        masm.call(Mem::new(ENVIRONMENT, 0));
+        masm.pop(FRAME);
+        masm.ret();
+        return masm.finish().expect("a few instructions").bytes;
     }
+    masm.enter_frame();
+    // the caller has tested the limit, and what lies below it is room for helpers; words beyond that are tested
+    masm.lea(Width::W64, STACK, Mem::new(FRAME, -size));
     let large = (size.cast_unsigned() > SMALL).then(|| masm.label());
     if let Some(overflow) = large {
         masm.alu(
@@ -196,12 +205,10 @@ pub fn host_stub(ty: &FuncType) -> Vec<u8> {
             }
         }
     }
-    masm.store(Width::W64, Mem::context(offsets::HOST_FRAME), FRAME);
     masm.mov(Width::W64, HELPER_ARGS[0], CONTEXT);
     masm.mov(Width::W64, HELPER_ARGS[1], ENVIRONMENT);
     masm.mov(Width::W64, HELPER_ARGS[2], STACK);
     masm.call(Mem::new(ENVIRONMENT, 0));
-    masm.mov(Width::W32, EXIT, RAX);
     if !ty.results.is_empty() {
         let out = masm.label();
         masm.test(Width::W32, EXIT, EXIT);
