@@ -1,7 +1,7 @@
 ;; Suspended and resumed in OSR code, resumption direct.
 ;;! tier = osr
 ;;! resumption = direct
-;;! sections = block* suspend1 door1*
+;;! sections = block* suspend1* door1*
 (module
   (import "host" "next" (func $next (param i64) (result i64)))
   (func (export "collect") (param i64) (result i64) (local i64)
@@ -10,7 +10,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x37 collect: frame 64, code 637
+;; osr@0x37 collect: frame 64, code 613
 ;; ...
 ;; block0:
 ;;   mov rsi, [rbp+local0]
@@ -27,27 +27,42 @@
 ;;   mov rdi, [rbp+spill0]
 ;;   mov r10, [r15+import0.environment]
 ;;   call qword ptr [r15+import0.code]
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend1
 ;;   mov rcx, [rbp+spill1]
+;;   mov rsi, [rbp+spill0]
 ;; L1:
 ;;   add rcx, rax
-;;   mov rsi, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
 ;;   add rsi, 0FFFFFFFFFFFFFFFFh
 ;;   jne block3
 ;; block4:
 ;;   mov rax, [rbp+spill1]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
 ;; suspend1:
-;;   cmp ecx, 1
-;;   jne leave
+;;   js leave
+;;   cmp qword ptr [rbp+caller_frame], 0           ; the outermost frame?
+;;   jne suspend1.fresh
+;;   mov rdi, [r15+kept]
+;;   mov rax, site1
+;;   cmp rax, [rdi+site]
+;;   jne suspend1.fresh
+;;   mov rax, [rbp+spill0]
+;;   mov [rdi+image0], rax
+;;   mov rax, [rbp+spill1]
+;;   mov [rdi+image1], rax
+;;   mov rax, [r15+chain_tail]
+;;   mov [rax+next], rdi
+;;   mov edx, 2
+;;   leave
+;;   ret
+;; suspend1.fresh:
 ;;   mov rdi, [r15+free_list0]
 ;;   test rdi, rdi
-;;   je L9
+;;   je L8
 ;;   mov rax, [rdi+next]
 ;;   mov [r15+free_list0], rax
 ;; L5:
@@ -70,7 +85,7 @@
 ;;   mov rax, [r15+chain_tail]
 ;;   mov [rax+next], rdi
 ;;   mov [r15+chain_tail], rdi
-;;   mov ecx, 1
+;;   mov edx, 1
 ;;   leave
 ;;   ret
 ;; door1:
@@ -78,17 +93,9 @@
 ;;   mov rbp, rsp
 ;; door1.tier0:
 ;;   lea rsp, [rbp+frame_end]
-;;   cmp rsp, [r15+stack_limit]
-;;   jb L10
-;;   mov rax, [rdi+image0]
-;;   mov [rbp+spill0], rax
-;;   mov rax, [rdi+image1]
-;;   mov [rbp+spill1], rax
-;;   mov rcx, [rdi+image1]
-;;   mov r11, [r15+free_list0]
-;;   mov [rdi+next], r11
-;;   mov [r15+free_list0], rdi
 ;;   mov rax, [r15+results.int0]
+;;   mov rcx, [rdi+image1]
+;;   mov rsi, [rdi+image0]
 ;;   jmp L1
 ;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1

@@ -10,7 +10,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-0 collect: frame 48, code 1021
+;; tier-0 collect: frame 48, code 1018
 ;; ...
 ;; resume:
 ;;   push rbp

@@ -1,6 +1,6 @@
 ;; Suspended and resumed in tier-1 code.
 ;;! tier = 1
-;;! sections = block* suspend2 door2*
+;;! sections = block* suspend2* door2*
 (module
   (import "host" "next" (func $next (param i64) (result i64)))
   (func (export "collect") (param i64) (result i64) (local i64)
@@ -9,7 +9,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-1 collect: frame 32, code 907
+;; tier-1 collect: frame 32, code 880
 ;; ...
 ;; block0:
 ;;   cmp dword ptr [r15+checkpoint], 0
@@ -28,27 +28,42 @@
 ;;   mov rdi, [rbp+spill0]
 ;;   mov r10, [r15+import0.environment]
 ;;   call qword ptr [r15+import0.code]
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend2
 ;;   mov rcx, [rbp+spill1]
+;;   mov r12, [rbp+spill0]
 ;; L2:
 ;;   add rcx, rax
-;;   mov r12, [rbp+spill0]
 ;;   mov [rbp+spill1], rcx
 ;;   add r12, 0FFFFFFFFFFFFFFFFh
 ;;   jne block2
 ;; block3:
 ;;   mov rax, [rbp+spill1]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
 ;; suspend2:
-;;   cmp ecx, 1
-;;   jne leave
+;;   js leave
+;;   cmp qword ptr [rbp+caller_frame], 0           ; the outermost frame?
+;;   jne suspend2.fresh
+;;   mov rdi, [r15+kept]
+;;   mov rax, site2
+;;   cmp rax, [rdi+site]
+;;   jne suspend2.fresh
+;;   mov rax, [rbp+spill0]
+;;   mov [rdi+image0], rax
+;;   mov rax, [rbp+spill1]
+;;   mov [rdi+image1], rax
+;;   mov rax, [r15+chain_tail]
+;;   mov [rax+next], rdi
+;;   mov edx, 2
+;;   leave
+;;   ret
+;; suspend2.fresh:
 ;;   mov rdi, [r15+free_list0]
 ;;   test rdi, rdi
-;;   je L16
+;;   je L14
 ;;   mov rax, [rdi+next]
 ;;   mov [r15+free_list0], rax
 ;; L9:
@@ -71,7 +86,7 @@
 ;;   mov rax, [r15+chain_tail]
 ;;   mov [rax+next], rdi
 ;;   mov [r15+chain_tail], rdi
-;;   mov ecx, 1
+;;   mov edx, 1
 ;;   leave
 ;;   ret
 ;; door2:
@@ -79,17 +94,9 @@
 ;;   mov rbp, rsp
 ;; door2.tier0:
 ;;   lea rsp, [rbp+frame_end]
-;;   cmp rsp, [r15+stack_limit]
-;;   jb L17
-;;   mov rax, [rdi+image0]
-;;   mov [rbp+spill0], rax
-;;   mov rax, [rdi+image1]
-;;   mov [rbp+spill1], rax
-;;   mov rcx, [rdi+image1]
-;;   mov r11, [r15+free_list0]
-;;   mov [rdi+next], r11
-;;   mov [r15+free_list0], rdi
 ;;   mov rax, [r15+results.int0]
+;;   mov rcx, [rdi+image1]
+;;   mov r12, [rdi+image0]
 ;;   jmp L2
 ;; ...
 ;; site0 @0x37: image of 1 words; local0=image0 local1=0x0

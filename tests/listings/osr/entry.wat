@@ -8,7 +8,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x24 sum: frame 64, code 351
+;; osr@0x24 sum: frame 64, code 328
 ;; entry:
 ;;   lea rsp, [rbp+frame_end]                      ; the tier-0 frame stays; room was checked
 ;; block0:

@@ -8,7 +8,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; osr@0x24 sum: frame 64, code 351
+;; osr@0x24 sum: frame 64, code 328
 ;; ...
 ;; block0:
 ;;   mov rsi, [rbp+local0]
@@ -21,7 +21,7 @@
 ;;   add rsi, 0FFFFFFFFFFFFFFFFh
 ;;   jne block2
 ;; block4:
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; checkpoint0:
@@ -30,8 +30,8 @@
 ;;   mov rdi, r15
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::checkpoint]
-;;   mov ecx, eax
-;;   test ecx, ecx
+;;   mov edx, eax
+;;   test edx, edx
 ;;   jne suspend0
 ;; L1:
 ;;   mov rsi, [rbp+save0]

@@ -4,19 +4,17 @@
   (func (export "f") (param i32 f64) (result i64)
     (i64.const 0)))
 
-;; host stub: code 53
+;; host stub: code 44
 ;;   push rbp
 ;;   mov rbp, rsp
 ;;   lea rsp, [rbp-10h]
 ;;   mov [rbp-10h], rdi
 ;;   movsd [rbp-8], xmm0
-;;   mov [r15+host_frame], rbp
 ;;   mov rdi, r15
 ;;   mov rsi, r10
 ;;   mov rdx, rsp
 ;;   call qword ptr [r10]
-;;   mov ecx, eax
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne L0
 ;;   mov rax, [rbp-10h]
 ;; L0:

@@ -7,27 +7,26 @@
   (func (export "caller") (param i32 f64) (result i32)
     (i32.add (call $callee (i32.const 7) (local.get 1)) (local.get 0))))
 
-;; tier-0 caller: frame 48, code 623
+;; tier-0 caller: frame 48, code 522
 ;; ...
 ;; body:
 ;;   mov edi, 7
 ;;   movsd xmm0, [rbp+local1]
 ;;   mov rax, [r15+entries]                        ; call func0 @0x30
 ;;   call qword ptr [rax+func0.code]
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend1
 ;; L0:
 ;;   add eax, [rbp+local0]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
 ;; suspend1:
-;;   cmp ecx, 1
-;;   jne leave
+;;   js leave
 ;;   mov rdi, [r15+free_list0]
 ;;   test rdi, rdi
-;;   je L8
+;;   je L7
 ;;   mov rax, [rdi+next]
 ;;   mov [r15+free_list0], rax
 ;; L3:
@@ -48,7 +47,7 @@
 ;;   mov rax, [r15+chain_tail]
 ;;   mov [rax+next], rdi
 ;;   mov [r15+chain_tail], rdi
-;;   mov ecx, 1
+;;   mov edx, 1
 ;;   leave
 ;;   ret
 ;; ...

@@ -10,7 +10,7 @@
   (func (export "caller") (param i32) (result i32)
     (call_indirect (type $f) (i32.const 7) (local.get 0))))
 
-;; tier-0 caller: frame 32, code 776
+;; tier-0 caller: frame 32, code 675
 ;; ...
 ;; body:
 ;;   mov eax, [rbp+local0]
@@ -30,10 +30,10 @@
 ;;   mov r11, [r11]
 ;; L0:
 ;;   call r11
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend1
 ;; L1:
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...

@@ -4,7 +4,7 @@
   (func (export "add") (param i32 i64) (result i64) (local f64)
     (i64.add (i64.extend_i32_u (local.get 0)) (local.get 1))))
 
-;; tier-0 add: frame 48, code 431
+;; tier-0 add: frame 48, code 384
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -25,7 +25,7 @@
 ;; body:
 ;;   mov eax, [rbp+local0]
 ;;   add rax, [rbp+local1]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...

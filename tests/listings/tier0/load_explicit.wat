@@ -7,7 +7,7 @@
   (func (export "load") (param i32) (result i64)
     (i64.load offset=24 (local.get 0))))
 
-;; tier-0 load: frame 32, code 422
+;; tier-0 load: frame 32, code 375
 ;; ...
 ;; body:
 ;;   mov eax, [rbp+local0]
@@ -16,7 +16,7 @@
 ;;   ja trap.MemoryOutOfBounds@0x2a
 ;;   mov rcx, [r15+memory_base]
 ;;   mov rax, [rcx+rax+18h]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
@@ -30,22 +30,22 @@
 ;;   mov rdi, r15
 ;;   mov esi, 6
 ;;   mov rcx, rbp
-;;   lea r8, [L5]
+;;   lea r8, [L4]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
-;; L5:
-;;   mov ecx, 2
+;; L4:
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret
 ;; trap.MemoryOutOfBounds:
 ;;   mov rdi, r15
 ;;   mov esi, 2
 ;;   mov rcx, rbp
-;;   lea r8, [L6]
+;;   lea r8, [L5]
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
-;; L6:
-;;   mov ecx, 2
+;; L5:
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret
 ;; site0 @0x28: image of 1 words; local0=image0

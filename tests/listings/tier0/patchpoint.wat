@@ -7,7 +7,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-0 sum: frame 48, code 755
+;; tier-0 sum: frame 48, code 735
 ;; ...
 ;; loop0:
 ;;   dec dword ptr [rbp+patchpoint_counter]        ; patchpoint 0 @0x24
@@ -25,7 +25,7 @@
 ;;   test rax, rax
 ;;   jne body
 ;;   mov rax, [rbp+local1]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...

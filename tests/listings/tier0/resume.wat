@@ -8,7 +8,7 @@
       (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0))))
     (local.get 1)))
 
-;; tier-0 collect: frame 48, code 1021
+;; tier-0 collect: frame 48, code 1018
 ;; ...
 ;; resume:
 ;;   push rbp
@@ -23,17 +23,12 @@
 ;; ...
 ;; refill1:
 ;;   lea rsp, [rbp+frame_end]
-;;   cmp rsp, [r15+stack_limit]
-;;   jb L13
 ;;   mov eax, [rdi+counter]
 ;;   mov [rbp+patchpoint_counter], eax
 ;;   mov rax, [rdi+image0]
 ;;   mov [rbp+local0], rax
 ;;   mov rax, [rdi+image1]
 ;;   mov [rbp+local1], rax
-;;   mov r11, [r15+free_list0]
-;;   mov [rdi+next], r11
-;;   mov [r15+free_list0], rdi
 ;;   jmp loop0.body
 ;; ...
 ;; site0 @0x37: image of 2 words; local0=image0 local1=image1

@@ -12,7 +12,7 @@
     (if (local.get 0) (then (return_call $callee (i32.const 7) (local.get 1))))
     (return_call_indirect (type $f) (i32.const 8) (local.get 1) (local.get 0))))
 
-;; tier-0 caller: frame 48, code 611
+;; tier-0 caller: frame 48, code 567
 ;; ...
 ;; body:
 ;;   cmp dword ptr [rbp+local0], 0

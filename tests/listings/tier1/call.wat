@@ -7,7 +7,7 @@
   (func (export "caller") (param i32 f64) (result i32)
     (i32.add (call $callee (i32.const 7) (local.get 1)) (local.get 0))))
 
-;; tier-1 caller: frame 32, code 609
+;; tier-1 caller: frame 32, code 504
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -22,12 +22,12 @@
 ;;   mov edi, 7
 ;;   mov r11, [r15+entries]
 ;;   call qword ptr [r11+func0.code]               ; func0
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend1
-;; L1:
 ;;   mov rdi, [rbp+spill0]
+;; L1:
 ;;   add eax, edi
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...

@@ -10,7 +10,7 @@
   (func (export "caller") (param i32) (result i32)
     (call_indirect (type $f) (i32.const 7) (local.get 0))))
 
-;; tier-1 caller: frame 16, code 749
+;; tier-1 caller: frame 16, code 648
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -36,10 +36,10 @@
 ;;   mov r11, [r11]
 ;; L1:
 ;;   call r11
-;;   test ecx, ecx
+;;   test edx, edx
 ;;   jne suspend1
 ;; L2:
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...

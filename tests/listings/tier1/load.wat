@@ -6,7 +6,7 @@
   (func (export "load") (param i32) (result i64)
     (i64.load offset=24 (local.get 0))))
 
-;; tier-1 load: frame 0, code 116
+;; tier-1 load: frame 0, code 113
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -16,7 +16,7 @@
 ;; block0:
 ;;   mov rdx, [r15+memory_base]
 ;;   mov rax, [rdx+rdi+18h]                        ; or trap.MemoryOutOfBounds@0x2a
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
@@ -31,7 +31,7 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
 ;; L1:
-;;   mov ecx, 2
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret
 ;; trap.MemoryOutOfBounds:
@@ -42,6 +42,6 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
 ;; L2:
-;;   mov ecx, 2
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret

@@ -7,7 +7,7 @@
   (func (export "load") (param i32) (result i64)
     (i64.load offset=24 (local.get 0))))
 
-;; tier-1 load: frame 0, code 140
+;; tier-1 load: frame 0, code 137
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
@@ -20,7 +20,7 @@
 ;;   ja trap.MemoryOutOfBounds@0x2a
 ;;   mov rbx, [r15+memory_base]
 ;;   mov rax, [rbx+rdi+18h]
-;;   mov ecx, 0
+;;   xor edx, edx
 ;;   leave
 ;;   ret
 ;; ...
@@ -38,7 +38,7 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
 ;; L1:
-;;   mov ecx, 2
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret
 ;; trap.StackOverflow:
@@ -49,6 +49,6 @@
 ;;   mov rax, [r15+helpers]
 ;;   call qword ptr [rax+helper::trap]
 ;; L2:
-;;   mov ecx, 2
+;;   mov edx, 80000000h
 ;;   leave
 ;;   ret

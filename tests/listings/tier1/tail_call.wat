@@ -11,7 +11,7 @@
     (if (local.get 0) (then (return_call $callee (i32.const 7) (local.get 1))))
     (return_call_indirect (type $f) (i32.const 8) (local.get 1) (local.get 0))))
 
-;; tier-1 caller: frame 16, code 575
+;; tier-1 caller: frame 16, code 596
 ;; entry:
 ;;   push rbp
 ;;   mov rbp, rsp
