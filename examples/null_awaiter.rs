@@ -32,7 +32,7 @@ use std::{
 };
 
 /// Rounds that medians are taken of.
-const ROUNDS: u64 = 7;
+const ROUNDS: u64 = 21;
 
 /// `run(depth, iterations, awaits)`: `depth - 1` frames that only call, then the one with the two loops.
 const GUEST: &str = r#"(module

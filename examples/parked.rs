@@ -8,7 +8,7 @@
 //! | bytes | allocated |
 //! |---|---|
 //! | store and instance | from before `Store::new` until the function is at hand |
-//! | host leaf | first, once the awaiter has said that it is not completed |
+//! | host leaf | first, once the call has started |
 //! | guest continuation | after that, until the whole chain is parked |
 //! | resident growth | of the process, by `/proc/self/status`, from the first store to the last parked call |
 //!
@@ -65,7 +65,7 @@ struct Options {
 thread_local! {
     /// The token of the call that has just parked.
     static PARKED: Cell<Option<Resumption>> = const { Cell::new(None) };
-    /// Bytes allocated when the awaiter was asked, behind the first allocation after that, and when the chain was parked.
+    /// Bytes allocated when the call was started, behind the first allocation after that, and when the chain was parked.
     static MARKS: Cell<[Bytes; 3]> = const { Cell::new([Bytes { requested: 0, usable: 0 }; 3]) };
 }
 
@@ -77,14 +77,12 @@ impl Awaiter for Park {
     type Output = u64;
 
     fn is_completed(&self) -> bool {
-        MARK_NEXT.store(true, Ordering::Relaxed);
-        MARKS.set([Bytes::now(); 3]);
         false
     }
 
     fn on_completed(self, resumption: Resumption) {
-        let [asked, _, _] = MARKS.get();
-        MARKS.set([asked, Bytes::marked(), Bytes::now()]);
+        let [started, _, _] = MARKS.get();
+        MARKS.set([started, Bytes::marked(), Bytes::now()]);
         PARKED.set(Some(resumption));
     }
 
@@ -244,9 +242,11 @@ fn park(
     let instance = linker.instantiate(&mut store, module)?;
     let run = instance.get_typed_func::<(u64, u64), u64>(&store, "run")?;
     figures.store.add(at_start, Bytes::now());
+    MARKS.set([Bytes::now(); 3]);
+    MARK_NEXT.store(true, Ordering::Relaxed);
     let call = run.start(store, arguments(number));
-    let [asked, leaf, parked] = MARKS.get();
-    figures.leaf.add(asked, leaf);
+    let [started, leaf, parked] = MARKS.get();
+    figures.leaf.add(started, leaf);
     figures.continuation.add(leaf, parked);
     let token = PARKED
         .take()

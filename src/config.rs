@@ -202,6 +202,7 @@ impl Config {
     /// Suspend and resume the call at every `n`-th checkpoint (loop headers and function entries).
     pub fn stress_suspend(&mut self, n: Option<NonZeroU32>) -> &mut Self {
         self.stress_suspend = n;
+        self.compile.entry_checkpoints = n.is_some();
         self
     }
 

@@ -96,6 +96,18 @@ fn version_2_suspended_wherever_it_can_be_and_normalized_at_random() {
     assert!(report.tier1_entries > 100, "{report}");
 }
 
+/// Functions without loops and calls can be suspended in optimized code, too, where it is asked for.
+#[test]
+fn version_2_suspended_wherever_it_can_be_in_tier1() {
+    let report = version2(Options {
+        tier: Tier::One,
+        suspend: true,
+        normalize: false,
+    });
+    assert!(report.suspensions > report.calls, "{report}");
+    assert!(report.tier1_entries > 3000, "{report}");
+}
+
 /// What belongs to the default features beyond version 2.0.
 #[test]
 fn tail_calls_and_extended_constants() {

@@ -31,6 +31,9 @@ pub struct CompileOptions {
     pub count_calls: bool,
     /// Tier-0 and OSR continuations carry `FLAG_COUNT_RESUMES`.
     pub count_resumes: bool,
+    /// All functions can be suspended at their entry, those without loops and calls too, and so none is copied into its
+    /// callers: for stress. Otherwise optimized code of such a function has no checkpoint.
+    pub entry_checkpoints: bool,
     /// Memories are guarded: address space is reserved around them, and an access beyond them faults. Code tests no
     /// bounds then that a fault finds as well.
     pub memory_guard: bool,
@@ -54,6 +57,7 @@ impl Default for CompileOptions {
             patchpoint_counter: 1000,
             count_calls: true,
             count_resumes: true,
+            entry_checkpoints: false,
             memory_guard: false,
             checkers: cfg!(debug_assertions),
             max_optimized_insts: 200_000,

@@ -99,7 +99,8 @@ pub(super) struct Body<'m> {
     pub(super) operators: Vec<(Operator<'m>, WasmOffset)>,
     /// For a `block`, `loop` or `else` its `end`; for an `if` its `else`, or without one its `end`.
     partner: Vec<u32>,
-    /// It has loops or calls. What has neither takes no longer than it is long and needs no checkpoint.
+    /// It has loops or calls, or is to have a checkpoint all the same. What has neither takes no longer than it is long and
+    /// needs none.
     comes_back: bool,
 }
 
@@ -113,7 +114,7 @@ impl<'m> Body<'m> {
         let mut body = Self {
             operators: Vec::new(),
             partner: Vec::new(),
-            comes_back: false,
+            comes_back: options.entry_checkpoints,
         };
         let reader = module.body(func).get_operators_reader();
         let reader = reader.expect("bodies are validated");
@@ -219,6 +220,8 @@ pub(super) struct Builder<'m, 'b> {
     cost: usize,
     max_cost: usize,
     max_insts: usize,
+    /// Small callees are copied.
+    copies: bool,
 }
 
 /// How a walk ended.
@@ -260,6 +263,7 @@ impl<'m, 'b> Builder<'m, 'b> {
             cost: 0,
             max_cost: cost_limit(options),
             max_insts: options.max_optimized_insts as usize,
+            copies: !options.entry_checkpoints,
         }
     }
 
@@ -895,7 +899,8 @@ impl<'m, 'b> Builder<'m, 'b> {
 
     fn call(&mut self, callee: FuncIndex) -> Result<(), NotOptimized> {
         // half of what is allowed stays for the function's own operators
-        if self.func.insts.len() < self.max_insts / 2
+        if self.copies
+            && self.func.insts.len() < self.max_insts / 2
             && let Some(copied) = inline::copied(self.module, callee)
         {
             return self.copy_body(callee, &copied);
