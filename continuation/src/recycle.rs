@@ -363,4 +363,56 @@ mod tests {
         unsafe { lists.give(block) };
         assert_eq!(lists.recycled(), 0);
     }
+
+    const KEY: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+    fn adopted(lists: &mut FreeLists) -> NonNull<Header> {
+        let leaf = lists.take(16);
+        // SAFETY: just taken.
+        unsafe { lists.adopt_leaf(leaf, KEY) };
+        leaf
+    }
+
+    #[test]
+    fn the_spare_leaf_is_taken_by_its_key_and_only_when_it_is_free() {
+        let mut lists = FreeLists::default();
+        assert_eq!(lists.take_spare_leaf(KEY), None, "there is none yet");
+        let leaf = adopted(&mut lists);
+        assert!(lists.is_spare(leaf));
+        // SAFETY: just adopted.
+        assert_eq!(unsafe { leaf_key(leaf) }, KEY.get());
+        assert_eq!(lists.take_spare_leaf(KEY), None, "it is in use");
+        assert_eq!(lists.recycled(), 0);
+        // SAFETY: in use, and not used any more.
+        unsafe { lists.give(leaf) };
+        assert_eq!(lists.recycled(), 1);
+        let other = NonZeroUsize::new(128).unwrap();
+        assert_eq!(lists.take_spare_leaf(other), None, "another's");
+        assert_eq!(lists.take_spare_leaf(KEY), Some(leaf));
+        // SAFETY: the same.
+        unsafe { leave_spare(leaf) };
+        assert_eq!(lists.take_spare_leaf(KEY), Some(leaf));
+        // SAFETY: the same.
+        unsafe { lists.give(leaf) };
+    }
+
+    #[test]
+    fn a_second_leaf_is_spare_only_if_the_first_is_free() {
+        let mut lists = FreeLists::default();
+        let first = adopted(&mut lists);
+        let second = adopted(&mut lists);
+        assert!(lists.is_spare(first), "it is in use");
+        // SAFETY: in use, and not used any more.
+        unsafe { lists.give(second) };
+        // SAFETY: the same.
+        unsafe { lists.give(first) };
+        assert_eq!(lists.recycled(), 2);
+        // the second one's block, for another
+        let third = adopted(&mut lists);
+        assert_eq!(third, second);
+        assert!(lists.is_spare(third), "the first one was free");
+        assert_eq!(lists.recycled(), 1, "and has gone to the list");
+        // SAFETY: the same.
+        unsafe { lists.give(third) };
+    }
 }

@@ -315,6 +315,11 @@ impl StoreCore {
             let context = this.as_ref().activations.entered;
             (context, NonNull::new_unchecked((*context).kept))
         };
+        debug_assert_eq!(
+            context, left,
+            "the outermost frame leaves as it was entered"
+        );
+        debug_assert_ne!(link.as_ptr(), nobody(), "it was resumed");
         // SAFETY: the caller's.
         match unsafe { Self::left::<false>(this, context, link, word, left) } {
             // SAFETY: the caller's; the limit of the context that was left was set beneath this one's.
